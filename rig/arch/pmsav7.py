@@ -8,8 +8,10 @@ answer by interval arithmetic over all 4 GiB. Sizes and addresses are bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
-from rig.arch.types import SPACE32, Intervals, Kind, Unpredictable
+from rig.arch.types import NO_FAULT, SPACE32, Access, Decision, Intervals, Kind, Syndrome, Unpredictable
 
 ENABLE, HFNMIENA, PRIVDEFENA = 1, 2, 4  # MPU_CTRL
 MIN_SIZE = 32  # bytes
@@ -109,3 +111,208 @@ def matched(region: Region) -> Intervals:
     step = region.size // 8
     return Intervals((region.base + i * step, region.base + (i + 1) * step)
                      for i in range(8) if not region.srd >> i & 1)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The MPU registers as read back. `regions[i]` is (RBAR, RASR) of region i; missing ones are disabled.
+
+    More regions than MPU_TYPE.DREGION are a ValueError.
+    """
+
+    type: int  # MPU_TYPE
+    ctrl: int  # MPU_CTRL
+    regions: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.regions) > self.dregion:
+            raise ValueError(f"regions: {len(self.regions)} given, but MPU_TYPE {self.type:#x} says {self.dregion}")
+
+    @property
+    def dregion(self) -> int:
+        """Number of regions the part has."""
+        return self.type >> 8 & 0xFF
+
+    @property
+    def fields(self) -> tuple[Region, ...]:
+        """The registers taken apart, by region number, unjudged."""
+        return tuple(fields(i, rbar, rasr) for i, (rbar, rasr) in enumerate(self.regions))
+
+    @cached_property
+    def _decoded(self) -> _Decoded:
+        return _decode_all(self.regions)
+
+    def on(self, hardfault: bool = False) -> bool:
+        """Is the MPU asked? At priority < 0 only with HFNMIENA (§B3.5.5)."""
+        return bool(self.ctrl & ENABLE) and (not hardfault or bool(self.ctrl & HFNMIENA))
+
+    def problems(self, hardfault: bool = False) -> tuple[str, ...]:
+        """Why nothing can be said about any access: UNPREDICTABLE settings that are in force."""
+        if self.ctrl & (ENABLE | HFNMIENA) == HFNMIENA:
+            return (str(Unpredictable("MPU_CTRL", 0, "ENABLE = 0 with HFNMIENA = 1")),)
+        return self._decoded.problems if self.on(hardfault) else ()
+
+
+class _Rule(NamedTuple):
+    base: int
+    end: int
+    shift: int  # log2 of a subregion's bytes
+    subregions: int  # bit i = 1: subregion i matches
+    rights: tuple[frozenset[Kind], frozenset[Kind]] | None  # (unprivileged, privileged); None: AP = 100
+    number: int
+
+
+class _Decoded(NamedTuple):
+    rules: tuple[_Rule, ...]  # the enabled regions, highest number first: the order in which they decide
+    problems: tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)
+def _decode_all(registers: tuple[tuple[int, int], ...]) -> _Decoded:
+    regions = [fields(i, rbar, rasr) for i, (rbar, rasr) in enumerate(registers)]
+    rules = tuple(_Rule(r.base, r.end, r.size.bit_length() - 4, ~r.srd & 0xFF, _rights(r), r.number)
+                  for r in reversed(regions) if r.enabled)
+    return _Decoded(rules, tuple(str(found) for found in map(problem, regions) if found))
+
+
+def _rights(region: Region) -> tuple[frozenset[Kind], frozenset[Kind]] | None:
+    """What (unprivileged, privileged) code may do; execution needs read permission and XN = 0 (§B3.5.9)."""
+    pair = ACCESS_PERMISSIONS.get(region.ap)
+    if pair is None:
+        return None
+    privileged, unprivileged = (p | {Kind.EXECUTE} if Kind.READ in p and not region.xn else p for p in pair)
+    return unprivileged, privileged
+
+
+_ALLOWED = ""  # what `_judge` answers beside a cause or an Unpredictable
+
+
+def _judge(context: Context, on: bool, address: int, privileged: bool, kind: Kind) -> str | Unpredictable:
+    """One byte: allowed, the cause of its denial, or unknown."""
+    if kind is Kind.EXECUTE:
+        if address >= SYSTEM:
+            return "IACCVIOL"
+    elif PPB[0] <= address < PPB[1]:
+        return _ALLOWED if privileged else "PRECISERR"
+    if on:
+        for rule in context._decoded.rules:
+            if rule.base <= address < rule.end and rule.subregions >> (address - rule.base >> rule.shift) & 1:
+                if rule.rights is None:
+                    return Unpredictable("region", rule.number, "AP = 100 is reserved")
+                if kind in rule.rights[privileged]:
+                    return _ALLOWED
+                return "IACCVIOL" if kind is Kind.EXECUTE else "DACCVIOL"
+        if not (privileged and context.ctrl & PRIVDEFENA):
+            return "IACCVIOL" if kind is Kind.EXECUTE else "DACCVIOL"
+    if kind is Kind.EXECUTE and DEFAULT_XN.contains(address):
+        return "IACCVIOL"
+    return _ALLOWED
+
+
+_ALLOW = Decision(True, ())
+_STACKING = {("DACCVIOL", Kind.WRITE): "MSTKERR", ("DACCVIOL", Kind.READ): "MUNSTKERR",
+             ("PRECISERR", Kind.WRITE): "STKERR", ("PRECISERR", Kind.READ): "UNSTKERR"}
+_CLAUSES = {
+    "DACCVIOL": "B3.5: data access denied; MMFAR holds the address",
+    "IACCVIOL": "B3.2.15: fetch denied or XN; MMFAR is not written",
+    "PRECISERR": "B3.1.1: unprivileged access to the PPB; BFAR holds the address",
+}
+
+
+def decide(context: Context, access: Access) -> Decision:
+    """Is this access allowed, and if not, in which ways may the fault show?
+
+    Protection only: bus errors, memory types and UNALIGN_TRP are left aside; words > 1 and exclusives need alignment.
+    An access that crosses 2^32 is a ValueError.
+    """
+    if access.end > SPACE32:
+        raise ValueError(f"access [{access.address:#x}, {access.end:#x}) crosses 2^32")
+    on = context.on(access.hardfault)
+    if problems := context.problems(access.hardfault):
+        return Decision(None, (), problems)
+    unit = access.size if access.exclusive else 4 if access.words > 1 else 1
+    if access.address % unit:
+        return Decision(False, (Syndrome("UNALIGNED", None, None, clause="A3.2.1: multi-word and exclusive accesses "
+                                         "need alignment, checked before the MPU"),))
+    for beat in range(access.address, access.end, access.size):
+        denials: list[str] = []
+        for address in _samples(beat, access.size):
+            answer = _judge(context, on, address, access.privileged, access.kind)
+            if isinstance(answer, Unpredictable):
+                return Decision(None, (), (str(answer),))
+            if answer and answer not in denials:
+                denials.append(answer)
+        if denials:
+            return Decision(False, _syndromes(access, beat, denials))
+    return _ALLOW
+
+
+def _samples(address: int, size: int) -> range | tuple[int, ...]:
+    """One byte of every granule the bytes touch: within one nothing changes."""
+    end = address + size
+    if (address ^ end - 1) < _GRANULE:  # one granule, the common case
+        return (address,)
+    return (address, *range((address | _GRANULE - 1) + 1, end, _GRANULE))
+
+
+def _syndromes(access: Access, beat: int, causes: list[str]) -> tuple[Syndrome, ...]:
+    """The admissible faults of the first beat that is denied for `causes`."""
+    found: list[Syndrome] = []
+    aligned = access.size & access.size - 1 == 0 and beat % access.size == 0
+    first, last = (beat, beat) if aligned else (beat, beat + access.size - 1)
+    for cause in causes:
+        if access.frame:
+            found.append(Syndrome(_STACKING[cause, access.kind], None, None,
+                                  clause="B1.5.6, DUI0553A table 4-25: a failed exception frame writes no MMFAR"))
+            continue
+        if cause == "IACCVIOL":
+            found.append(Syndrome(cause, None, None, clause=_CLAUSES[cause]))
+            continue
+        clause = _CLAUSES[cause] + ("" if aligned else " (unaligned: any address of the access, DUI0553A)")
+        found.append(Syndrome(cause, first, last, clause=clause))
+        if access.stacking:
+            both = f"{cause}|{_STACKING[cause, Kind.WRITE]}"
+            found.append(Syndrome(both, first, last, clause=clause + "; its frame fails on the same stack"))
+    if access.exclusive and access.kind is Kind.WRITE:
+        found.append(Syndrome(NO_FAULT, None, None, clause="A3.4: whether abort or monitor comes first is "
+                              "IMPLEMENTATION DEFINED; status 1 and nothing written"))
+    return tuple(found)
+
+
+def grants(context: Context, privileged: bool, kind: Kind, size: int = 1, hardfault: bool = False) -> Intervals:
+    """All addresses, over 4 GiB, at which an access of `size` bytes is allowed (not: unknown, see `unknown`)."""
+    allowed, _ = _map(context, privileged, kind, hardfault)
+    return allowed.starts(size)
+
+
+def unknown(context: Context, privileged: bool, kind: Kind, size: int = 1, hardfault: bool = False) -> Intervals:
+    """All addresses at which the architecture does not say what an access of `size` bytes does."""
+    _, open_ = _map(context, privileged, kind, hardfault)
+    return Intervals((max(0, start - size + 1), min(end, SPACE32 - size + 1)) for start, end in open_)
+
+
+def _map(context: Context, privileged: bool, kind: Kind, hardfault: bool) -> tuple[Intervals, Intervals]:
+    """The bytes that are allowed and the bytes that are unknown, by painting regions from the highest down."""
+    everything = Intervals.of((0, SPACE32))
+    on = context.on(hardfault)
+    if context.problems(hardfault):
+        return Intervals(), everything
+    allowed, open_, free = Intervals(), Intervals(), everything
+    if kind is Kind.EXECUTE:
+        free &= Intervals.of((0, SYSTEM))
+    else:
+        free -= Intervals.of(PPB)
+        if privileged:
+            allowed |= Intervals.of(PPB)
+    if on:
+        for region in reversed(context.fields):
+            hit = matched(region) & free
+            rights = _rights(region)
+            if rights is None:
+                open_ |= hit
+            elif kind in rights[privileged]:
+                allowed |= hit
+            free -= hit
+    if not on or (privileged and context.ctrl & PRIVDEFENA):
+        allowed |= free - DEFAULT_XN if kind is Kind.EXECUTE else free
+    return allowed, open_
