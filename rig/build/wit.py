@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WIT types of a component's functions, as the engine that is the reference sees them (wasmtime's component types)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from rig.image.component import WitFunction, WitType
+
+if TYPE_CHECKING:
+    from wasmtime import Engine, component
+
+_NODES = 2000  # a larger type (counted with everything inside) is `unsupported`; types may nest exponentially
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a component takes and gives. `others`: imports that are not functions (core modules, whole components)."""
+
+    exports: tuple[WitFunction, ...]
+    imports: tuple[WitFunction, ...]
+    others: tuple[str, ...]
+
+
+class _TooLarge(Exception):
+    pass
+
+
+@lru_cache(maxsize=1)
+def _engine() -> Engine:
+    import wasmtime  # here: 0.1 s that most commands do not need
+
+    config = wasmtime.Config()
+    config.cranelift_opt_level = "none"  # compiled only to be validated
+    return wasmtime.Engine(config)
+
+
+def interface(data: bytes) -> Interface:
+    """Exports and imports of a component, sorted as in the file. Raises wasmtime.WasmtimeError where it is invalid."""
+    from wasmtime import component
+
+    engine = _engine()
+    type = component.Component(engine, data).type
+    others: list[str] = []
+    exports = _functions(type.exports(engine), engine, [])
+    imports = _functions(type.imports(engine), engine, others)
+    return Interface(exports, imports, tuple(others))
+
+
+def _functions(
+    items: dict[str, component.ComponentExtern], engine: Engine, others: list[str]
+) -> tuple[WitFunction, ...]:
+    from wasmtime import component
+
+    found: list[WitFunction] = []
+    for name, item in items.items():
+        type = _item(item)
+        if isinstance(type, component.FuncType):
+            found.append(_function(None, name, type))
+        elif isinstance(type, component.ComponentInstanceType):
+            for inner, extern in type.exports(engine).items():
+                function = _item(extern)
+                if isinstance(function, component.FuncType):
+                    found.append(_function(name, inner, function))
+        elif isinstance(type, component.ModuleType | component.ComponentType):
+            others.append(name)
+    return tuple(found)
+
+
+def _item(item: component.ComponentExtern) -> object:
+    try:
+        return item.ty
+    except TypeError:  # a kind of type that the Python package does not know: no function, so of no interest here
+        return None
+
+
+def _function(interface: str | None, name: str, type: component.FuncType) -> WitFunction:
+    budget = [_NODES]
+    try:
+        params = tuple((label, _value(value, budget)) for label, value in type.params)
+        result = None if type.result is None else _value(type.result, budget)
+    except (TypeError, _TooLarge) as error:
+        reason = "a type too large to be listed" if isinstance(error, _TooLarge) else str(error)
+        return WitFunction(interface, name, (("?", _unsupported(reason)),), None)
+    return WitFunction(interface, name, params, result)
+
+
+def _unsupported(reason: str) -> WitType:
+    return WitType("unsupported", names=(reason,))
+
+
+def _value(type: component.ValType, budget: list[int]) -> WitType:
+    from wasmtime import component as c
+
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise _TooLarge
+
+    def inner(type: c.ValType | None) -> WitType | None:
+        return None if type is None else _value(type, budget)
+
+    match type:
+        case c.ListType():
+            return WitType("list", (inner(type.element),))
+        case c.OptionType():
+            return WitType("option", (inner(type.payload),))
+        case c.ResultType():
+            return WitType("result", (inner(type.ok), inner(type.err)))
+        case c.TupleType():
+            return WitType("tuple", tuple(inner(element) for element in type.elements))
+        case c.RecordType():
+            fields = type.fields
+            return WitType("record", tuple(inner(t) for _, t in fields), tuple(n for n, _ in fields))
+        case c.VariantType():
+            cases = type.cases
+            return WitType("variant", tuple(inner(t) for _, t in cases), tuple(n for n, _ in cases))
+        case c.EnumType():
+            return WitType("enum", names=tuple(type.names))
+        case c.FlagsType():
+            return WitType("flags", names=tuple(type.names))
+    kind = builtins().get(type.__class__)
+    if kind is not None:
+        return WitType(kind)
+    words = {c.OwnType: "own<resource>", c.BorrowType: "borrow<resource>", c.StreamType: "stream", c.FutureType: "future"}
+    return _unsupported(words.get(type.__class__, type.__class__.__name__))
+
+
+@lru_cache(maxsize=1)
+def builtins() -> dict[type, str]:
+    """wasmtime's classes of the primitive types → WIT's names."""
+    from wasmtime import component as c
+
+    return {
+        c.Bool: "bool", c.Char: "char", c.String: "string", c.F32: "f32", c.F64: "f64",
+        c.U8: "u8", c.U16: "u16", c.U32: "u32", c.U64: "u64",
+        c.S8: "s8", c.S16: "s16", c.S32: "s32", c.S64: "s64",
+    }
