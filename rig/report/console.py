@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person reads in a terminal after a run. A rendering of the summary; names from inputs are shown escaped."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rig.report.summary import Row, Summary
+
+MAX_FAILS = 8  # shown per answer; the journal has them all
+
+
+def safe(text: object) -> str:
+    """Control characters, markup and escapes from strangers' names stay visible text."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))
+
+
+def show(summary: Summary, console: Console, *, command: Sequence[str]) -> None:
+    boards = dict.fromkeys(row.board for row in summary.rows.values())
+    for board in boards:
+        _board(summary, board, console)
+    for row in summary.rows.values():
+        _fails(row, console, command)
+    _findings(summary.findings, console)
+    _answers(summary, console)
+
+
+def _board(summary: Summary, board: str, console: Console) -> None:
+    rows = [row for row in summary.rows.values() if row.board == board]
+    table = Table(title=Text(f"{safe(board)}: programs PASS / FAIL / REFUSED per family"), title_justify="left")
+    table.add_column("family")
+    for row in rows:
+        head = f"{row.model}\n{row.lowering or '-'}" + ("\n(static)" if row.control else "")
+        table.add_column(Text(head), justify="right")
+    families = sorted({family for row in rows for family in row.families})
+    for family in families:
+        table.add_row(family, *(_cell(row.families.get(family, {})) for row in rows))
+    table.add_section()
+    table.add_row("all", *(_cell({v: row.count(v) for v in ("PASS", "FAIL", "REFUSED")}) for row in rows))
+    console.print(table)
+
+
+def _cell(counter: Mapping[str, int]) -> Text:
+    passed, failed, refused = (counter.get(v, 0) for v in ("PASS", "FAIL", "REFUSED"))
+    if not passed and not failed and not refused:
+        return Text("-", style="dim")
+    return Text.assemble(
+        (str(passed), "green" if passed else "dim"),
+        "/",
+        (str(failed), "bold red" if failed else "dim"),
+        "/",
+        (str(refused), "yellow" if refused else "dim"),
+    )
+
+
+def _fails(row: Row, console: Console, command: Sequence[str]) -> None:
+    if row.control or not row.fails:
+        return
+    console.print(Text(f"\nFAIL in {safe(row.board)} {row.model} ({len(row.fails)}):", style="bold red"))
+    for record in row.fails[:MAX_FAILS]:
+        console.print(Text(f"  {safe(record['id'])}", style="bold"))
+        where = f"{record['address']:#010x}" if isinstance(record.get("address"), int) else "-"
+        console.print(
+            Text(f"    {safe(record['actor'])} > {safe(record['victim'])} at {where}: {record['class']}: {safe(record['reason'])}")
+        )
+        console.print(Text(f"    reproduce: {reproduce(command, row, str(record['id']))}", style="dim"))
+    if len(row.fails) > MAX_FAILS:
+        console.print(Text(f"  … and {len(row.fails) - MAX_FAILS} more in the journal"))
+
+
+def reproduce(command: Sequence[str], row: Row, program: str) -> str:
+    """A shell line that runs this one program alone."""
+    words = [*command, "--board", row.board, "--model", row.model, "--strategy", row.strategy, "--only", program]
+    return shlex.join(words)
+
+
+def _findings(findings: Sequence[Mapping[str, Any]], console: Console) -> None:
+    if not findings:
+        return
+    console.print(Text("\nFindings", style="bold"))
+    for finding in findings:
+        state = " (cured)" if finding.get("cured") else ""
+        console.print(Text(f"  {finding['id']}{state} {safe(finding['what'])}"))
+        console.print(Text(f"      where: {safe(finding['where'])}", style="dim"))
+        if finding.get("cure"):
+            console.print(Text(f"      cure: {safe(finding['cure'])}", style="dim"))
+
+
+def _answers(summary: Summary, console: Console) -> None:
+    console.print(Text("\nAnswers", style="bold"))
+    for row in summary.rows.values():
+        if row.control and not row.void:
+            continue
+        style = "green" if row.answer.startswith("isolated") else "yellow" if row.answer.startswith("refused") else "red"
+        console.print(
+            Text.assemble(f"  {safe(row.board)} {row.model} {row.strategy} [{row.lowering or '-'}]: ", (safe(row.answer), style))
+        )
+        for why in row.why_not[:2]:
+            console.print(Text(f"      not lowered by synth: {safe(why)}", style="dim"))
+    totals = summary.totals
+    console.print(
+        Text(
+            f"\n{totals['PASS']} passed, {totals['FAIL']} failed, {totals['REFUSED']} refused; "
+            f"{summary.legs} legs, {summary.legs_per_second:.0f} legs/s"
+        )
+    )
+    for error in summary.errors:
+        console.print(Text(f"error: {safe(error['message'])}", style="bold red"))
