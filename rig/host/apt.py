@@ -24,6 +24,10 @@ _SIZE_LIMIT = 1 << 20  # bytes of one sources file
 Stanza = dict[str, str]  # deb822: field in lower case -> value, continuation lines kept
 
 
+class NoOffer(ToolMissing):
+    """This machine's apt is not there, or has no package that would do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A package version that an archive has."""
@@ -125,19 +129,19 @@ def choose(offers: Iterable[Offer], packages: tuple[str, ...], major: int) -> st
 
 
 class PrivateApt:
-    """apt in `folder`, as any user. Raises ToolMissing where this is no machine with apt."""
+    """apt in `folder`, as any user. Raises NoOffer where this is no machine with apt."""
 
     def __init__(self, folder: Path, etc: Path = Path("/etc")) -> None:
         self._folder = folder
         programs = {name: shutil.which(name) for name in ("apt-get", "apt-cache", "dpkg-deb")}
         if absent := [name for name, path in programs.items() if path is None]:
-            raise ToolMissing(f"there is no {absent[0]} here")
+            raise NoOffer(f"there is no {absent[0]} here")
         self._programs = {name: path for name, path in programs.items() if path is not None}
         os_release = etc / "os-release"
         release = codename(_text(os_release)) if os_release.is_file() else None
         sources = private_sources(_stanzas(etc / "apt"), release) if release else ""
         if not sources:
-            raise ToolMissing(f"no archive of {release or 'a Debian release'} is among the sources in {etc / 'apt'}")
+            raise NoOffer(f"no archive of {release or 'a Debian release'} is among the sources in {etc / 'apt'}")
         for name in ("lists/partial", "cache/archives/partial", "sources", "empty"):
             (folder / name).mkdir(parents=True)
         (folder / "sources" / "own.sources").write_text(sources, encoding="utf-8")
@@ -163,7 +167,7 @@ class PrivateApt:
         # The machine's hooks would touch the machine's own caches.
         hooks = ("APT::Update", "DPkg")
         clear = [f"#clear {hook}::{kind};" for hook in hooks for kind in ("Pre-Invoke", "Post-Invoke")]
-        clear.append("#clear APT::Update::Post-Invoke-Success;")
+        clear += ["#clear APT::Update::Post-Invoke-Success;", "#clear Acquire::IndexTargets::deb::DEP-11;"]
         return "\n".join([*clear, *(f'{key} "{value}";' for key, value in settings.items())]) + "\n"
 
     def _run(self, program: str, *args: str, watch: Callable[[str], None] | None = None) -> Completed:
@@ -173,7 +177,7 @@ class PrivateApt:
     def fetch(self, packages: tuple[str, ...], major: int, watch: Callable[[str], None]) -> list[Path]:
         """Download `packages` (version `major` or newer) and what they need that this machine lacks.
 
-        Returns the package files, sorted. Raises ToolMissing with the reason.
+        Returns the package files, sorted. Raises NoOffer where the archive is too old, else ToolMissing.
         """
         update = self._run("apt-get", "update", watch=watch)
         # Not judged by its exit code: one archive of several may be down, or have no backports.
@@ -182,8 +186,8 @@ class PrivateApt:
         if suite is None:
             best = max((f"{offer.version} in {offer.suite}" for offer in offers), default="")
             if best:
-                raise ToolMissing(f"the newest {packages[0]} that apt offers here is {best}, older than {major}")
-            raise ToolMissing(sentence("apt-get update", update, last_error(update)))
+                raise NoOffer(f"the newest {packages[0]} that apt offers here is {best}, older than {major}")
+            raise ToolMissing(sentence(f"getting {packages[0]}: apt-get update", update, last_error(update)))
         target = ["-t", suite] if suite.endswith("-backports") else []
         done = self._run("apt-get", "install", "--download-only", *target, *packages, watch=watch)
         if not done.ok:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -42,8 +43,12 @@ def python(lock: Path) -> Path:
         with cache.locked(f"venv-{place.name}", waiting=lambda: say(waiting)):
             if not _usable(place, stamp):
                 cache.require_space(cache.root(), _SPACE, "setting up Python packages")
-                _make(place, lock)
-                cache.write_stamp(place, stamp)
+                try:
+                    _make(place, lock)
+                    cache.write_stamp(place, stamp)
+                except BaseException:
+                    shutil.rmtree(place, ignore_errors=True)  # a full disk gets its room back
+                    raise
         return interpreter
 
 
@@ -89,7 +94,11 @@ def _make(place: Path, lock: Path) -> None:
 
 def _no_venv(made: Completed) -> str:
     said = f"{made.out}\n{made.err}"
-    if "ensurepip" in said or "No module named venv" in said or "No module named 'venv'" in said:
+    if (
+        re.search(r"ensurepip\s+is\s+not\s+available", said)
+        or "No module named venv" in said
+        or "No module named 'venv'" in said
+    ):
         return (
             f"{sys.executable} cannot make environments (no venv module): "
             f"install it (Debian: apt-get install python3-venv) or set RIG_PYTHON to another Python"

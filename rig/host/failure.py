@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 from rig.host import cache
 from rig.host.process import Completed
@@ -11,12 +12,12 @@ from rig.host.process import Completed
 _DISK = re.compile(r"no space left|disk quota exceeded|enough free space|os error 28\b|errno 28\b", re.I)
 _SIZE = re.compile(r"file too large|file size limit|os error 27\b|errno 27\b", re.I)
 _NETWORK = re.compile(
-    r"temporary failure (?:in name resolution|resolving)|could not resolve|couldn't (?:resolve|connect)"
-    r"|could not connect|unable to connect|failed to connect|cannot connect to proxy|connection (?:refused|timed out)"
-    r"|network is unreachable|newconnectionerror|proxyerror|connecttimeout|name or service not known"
-    r"|network failure|failed to download|spurious network error|timed? ?out",
+    r"(?:temporary failure|(?:could not|couldn't) (?:resolve|connect)|unable to connect|failed to connect"
+    r"|cannot connect to proxy|connection (?:refused|timed out|reset)|network is unreachable"
+    r"|name or service not known)[^\n'\")]{0,80}",
     re.I,
 )
+_NETWORK_VAGUE = re.compile(r"newconnectionerror|network failure|spurious network error|timed? ?out", re.I)
 _TOOLCHAIN = re.compile(
     r"rustup could not choose a version|no default (?:is )?configured|no installed toolchains", re.I
 )
@@ -33,7 +34,7 @@ def sentence(doing: str, done: Completed, words: str) -> str:
 
 
 def _reason(said: str, words: str) -> str:
-    if _DISK.search(said):
+    if _DISK.search(said) or _disk_is_full():
         return cache.disk_full()
     if _SIZE.search(said):
         return "a file may not grow further (file size limit of this shell, see ulimit -f): raise it and start again"
@@ -44,9 +45,17 @@ def _reason(said: str, words: str) -> str:
     if _LINKER.search(said):
         return "Rust finds no C linker: install a C compiler (Debian: apt-get install gcc) and start again"
     if _HASH.search(said):
-        return f"what was downloaded is not what the lock file names ({words}): check the package mirror you use"
-    if _NETWORK.search(said):
-        return f"the network did not answer ({words}): check the connection or the proxy settings, and start again"
+        return "what was downloaded is not what the lock file names: check the package mirror you use"
+    if network := _NETWORK.findall(said):
+        return (
+            f"the network did not answer ({network[-1]}): check the connection or the proxy settings, and start again"
+        )
     if _CHOICE.search(said):
         return f"there is no package for this Python and machine ({words}): use CPython 3.11 to 3.14 on Linux x86-64"
     return words
+
+
+def _disk_is_full() -> bool:
+    """Not every client says so: some die with a bare exit code."""
+    folder = cache.root()
+    return folder.is_dir() and shutil.disk_usage(folder).free < 64 << 20

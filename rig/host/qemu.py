@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rig.errors import InfrastructureError, ToolMissing
 from rig.host import cache
-from rig.host.apt import PrivateApt
+from rig.host.apt import NoOffer, PrivateApt
 from rig.host.process import execute
 from rig.host.progress import Ticker, say
 from rig.host.tool import Tool
@@ -67,7 +67,7 @@ def install() -> None:
             try:
                 apt = PrivateApt(folder)
                 files = apt.fetch(_PACKAGES, MAJOR, watch=ticker.update)
-            except ToolMissing as error:
+            except NoOffer as error:
                 raise ToolMissing(f"QEMU {MAJOR} or newer could not be had ({error}): {_CURE}") from error
             made = folder / "made"
             for count, file in enumerate(files, 1):

@@ -58,7 +58,7 @@ def install() -> Tool:
         cargo = shutil.which("cargo")
         if cargo is None:
             raise ToolMissing(
-                f"synth {VERSION} needs cargo to be built, and there is none on PATH: install Rust 1.85 or newer, "
+                f"synth {VERSION} needs cargo to be built, and there is none on PATH: install Rust 1.88 or newer, "
                 "or set RIG_SYNTH to a synth"
             )
         cache.require_space(cache.root(), _BUILD_SPACE, f"building synth {VERSION}")
