@@ -248,7 +248,7 @@ def decide(context: Context, access: Access) -> Decision:
             clause = "atomics need natural alignment: either exception (A extension)"
             return Decision(False, tuple(_syndrome(causes, access, beat, beat, clause)
                                          for causes in (_MISALIGNED, _ACCESS_FAULT)))
-        divisible = context.misaligned == "whole" and (misaligned or access.size * 8 > context.xlen)
+        divisible = context.misaligned != "split" and (misaligned or access.size * 8 > context.xlen)
         denied: list[Syndrome] = []
         for start, end in _pieces(beat, beat + access.size, context.misaligned):
             answer = _check(context, start, end, access)

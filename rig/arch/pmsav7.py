@@ -155,9 +155,8 @@ class Context:
 
 class _Rule(NamedTuple):
     base: int
-    end: int
-    shift: int  # log2 of a subregion's bytes
-    subregions: int  # bit i = 1: subregion i matches
+    shift: int  # log2 of an eighth of the size
+    subregions: int  # bit i = 1: eighth i matches; no bit from 8 up: past the end nothing does
     rights: tuple[frozenset[Kind], frozenset[Kind]] | None  # (unprivileged, privileged); None: AP = 100
     number: int
 
@@ -170,7 +169,7 @@ class _Decoded(NamedTuple):
 @lru_cache(maxsize=4096)
 def _decode_all(registers: tuple[tuple[int, int], ...]) -> _Decoded:
     regions = [fields(i, rbar, rasr) for i, (rbar, rasr) in enumerate(registers)]
-    rules = tuple(_Rule(r.base, r.end, r.size.bit_length() - 4, ~r.srd & 0xFF, _rights(r), r.number)
+    rules = tuple(_Rule(r.base, r.size.bit_length() - 4, ~r.srd & 0xFF, _rights(r), r.number)
                   for r in reversed(regions) if r.enabled)
     return _Decoded(rules, tuple(str(found) for found in map(problem, regions) if found))
 
@@ -196,7 +195,7 @@ def _judge(context: Context, on: bool, address: int, privileged: bool, kind: Kin
         return _ALLOWED if privileged else "PRECISERR"
     if on:
         for rule in context._decoded.rules:
-            if rule.base <= address < rule.end and rule.subregions >> (address - rule.base >> rule.shift) & 1:
+            if address >= rule.base and rule.subregions >> (address - rule.base >> rule.shift) & 1:
                 if rule.rights is None:
                     return Unpredictable("region", rule.number, "AP = 100 is reserved")
                 if kind in rule.rights[privileged]:
