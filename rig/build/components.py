@@ -13,6 +13,7 @@ from rig.build.words import printable, said
 from rig.errors import InfrastructureError, UsageError
 from rig.host import tools
 from rig.image.component import Component
+from rig.resources import data_dir
 
 FILE_LIMIT = 32 << 20  # bytes; a component for a microcontroller has some ten thousand
 
@@ -52,9 +53,10 @@ def read_component(path: Path, *, name: str, intruder: bool = False, backed: int
         raise UsageError(f"{where} is truncated or damaged: {error}; build it again") from error
     types = _interface(data, where)
     if not core:
-        raise UsageError(f"{where} holds no code (a WIT package or a component of types only): give its implementation")
+        raise UsageError(f"{where} holds no code (it is a WIT package, or types only): give its implementation")
     if types.others:
-        raise UsageError(f"{where} imports {printable(types.others[0])}, which is no function: bind it before (wac plug)")
+        other = printable(types.others[0])
+        raise UsageError(f"{where} imports {other}, which is no function: bind it before (wac plug)")
     return Component(
         name=name,
         path=str(path),
@@ -90,19 +92,13 @@ def _interface(data: bytes, where: str) -> wit.Interface:
     try:
         return wit.interface(data)
     except WasmtimeError as error:
-        raise UsageError(f"{where} is not a valid component: build it again. wasmtime says:\n{said(str(error))}") from error
-
-
-def firmware() -> Path:
-    """The folder `firmware/`: inside the package where it was installed, beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "firmware"
-    return inside if inside.is_dir() else package.parent / "firmware"
+        words = said(str(error))
+        raise UsageError(f"{where} is not a valid component: build it again. wasmtime says:\n{words}") from error
 
 
 def demos() -> tuple[str, ...]:
     """Names of the demo images."""
-    return tuple(sorted(file.parent.name for file in (firmware() / "components").glob("*/subject.toml")))
+    return tuple(sorted(file.parent.name for file in _sources().glob("*/subject.toml")))
 
 
 def demo_folder(name: str) -> Path:
@@ -112,7 +108,7 @@ def demo_folder(name: str) -> Path:
     """
     if name not in demos():
         raise UsageError(f"there is no demo image {printable(name)!r}: there are {', '.join(demos())}")
-    source = firmware() / "components"
+    source = _sources()
     used = sorted(file for folder in (name, "common") for file in (source / folder).iterdir() if file.is_file())
     zig, wasm_tools = tools.find("zig"), tools.find("wasm-tools")
     inputs: list[str | bytes] = [zig.version, wasm_tools.version, *_COMPILE, *_LINK]
@@ -122,13 +118,20 @@ def demo_folder(name: str) -> Path:
 
 
 def build_demo(name: str, out: Path) -> list[Path]:
-    """Build a demo image into the folder `out`: its components (returned) and `subject.toml`. Raises as `demo_folder`."""
+    """Build a demo image into the folder `out`: its components (returned) and `subject.toml`.
+
+    Raises as `demo_folder`.
+    """
     out.mkdir(parents=True, exist_ok=True)
     made = []
     for file in sorted(demo_folder(name).iterdir()):
         if file.suffix in (".wasm", ".toml"):
             made.append(Path(shutil.copyfile(file, out / file.name)))
     return [path for path in made if path.suffix == ".wasm"]
+
+
+def _sources() -> Path:
+    return data_dir("firmware") / "components"
 
 
 def _build(source: Path, out: Path) -> None:

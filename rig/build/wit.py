@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rig.image.component import WitFunction, WitType
 
@@ -22,6 +23,13 @@ class Interface:
     exports: tuple[WitFunction, ...]
     imports: tuple[WitFunction, ...]
     others: tuple[str, ...]
+
+
+class _Extern(Protocol):
+    """wasmtime's `ComponentExtern`, which its package does not export."""
+
+    @property
+    def ty(self) -> object: ...
 
 
 class _TooLarge(Exception):
@@ -49,9 +57,7 @@ def interface(data: bytes) -> Interface:
     return Interface(exports, imports, tuple(others))
 
 
-def _functions(
-    items: dict[str, component.ComponentExtern], engine: Engine, others: list[str]
-) -> tuple[WitFunction, ...]:
+def _functions(items: Mapping[str, _Extern], engine: Engine, others: list[str]) -> tuple[WitFunction, ...]:
     from wasmtime import component
 
     found: list[WitFunction] = []
@@ -69,7 +75,7 @@ def _functions(
     return tuple(found)
 
 
-def _item(item: component.ComponentExtern) -> object:
+def _item(item: _Extern) -> object:
     try:
         return item.ty
     except TypeError:  # a kind of type that the Python package does not know: no function, so of no interest here
@@ -120,15 +126,15 @@ def _value(type: component.ValType, budget: list[int]) -> WitType:
             return WitType("enum", names=tuple(type.names))
         case c.FlagsType():
             return WitType("flags", names=tuple(type.names))
-    kind = builtins().get(type.__class__)
+    kind = _primitives().get(type.__class__)
     if kind is not None:
         return WitType(kind)
-    words = {c.OwnType: "own<resource>", c.BorrowType: "borrow<resource>", c.StreamType: "stream", c.FutureType: "future"}
-    return _unsupported(words.get(type.__class__, type.__class__.__name__))
+    words = {c.OwnType: "own<resource>", c.BorrowType: "borrow<resource>"}
+    return _unsupported(words.get(type.__class__, type.__class__.__name__.removesuffix("Type").lower()))
 
 
 @lru_cache(maxsize=1)
-def builtins() -> dict[type, str]:
+def _primitives() -> dict[type, str]:
     """wasmtime's classes of the primitive types → WIT's names."""
     from wasmtime import component as c
 
