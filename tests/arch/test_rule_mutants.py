@@ -127,10 +127,7 @@ def mutate(monkeypatch: pytest.MonkeyPatch, folder: Path, original: ModuleType, 
 
 
 def killed_by(compare: Compare, mutant: ModuleType) -> str | None:
-    try:
-        return next(compare(mutant, 7, 1500, 12), None)
-    except (ArithmeticError, LookupError, ValueError) as crash:  # a mutant that cannot even answer
-        return repr(crash)
+    return next(compare(mutant, 7, 1500, 12), None)
 
 
 @pytest.mark.parametrize("name", ARM_MUTANTS)
