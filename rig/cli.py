@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     _selection(run)
     run.add_argument("--json", action="store_true", help="one JSON object on standard output")
     run.add_argument("--strict", action="store_true", help="a refused must-have (P0) program makes the exit code 4")
-    run.add_argument("--resume", metavar="RUN", nargs="?", const="", help="go on with a killed run (default: the newest)")
+    run.add_argument(
+        "--resume", metavar="RUN", nargs="?", const="", help="go on with a killed run (default: the newest)"
+    )
 
     mutants = _command(commands, "mutants", "seed known isolation bugs and show that each is caught")
     _selection(mutants)
@@ -60,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
     return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
 
 
@@ -74,14 +78,28 @@ def _subject(command: argparse.ArgumentParser) -> None:
 
 
 def _selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--board", "--target", dest="board", metavar="B[,B…]", help="boards, e.g. mps2-an386,qemu:virt-rv32")
+    command.add_argument(
+        "--board", "--target", dest="board", metavar="B[,B…]", help="boards, e.g. mps2-an386,qemu:virt-rv32"
+    )
     command.add_argument("--model", metavar="M[,M…]", help=f"models: {', '.join(MODELS)}")
-    command.add_argument("--strategy", metavar="S[,S…]", help="strategies: switch, static (default: both, static as control)")
-    command.add_argument("--lowering", choices=("synth", "wasm2c"), help="force a lowering (default: synth where it can)")
-    command.add_argument("--family", metavar="F[,F…]", help="only these case families, e.g. D-01,G-02 (controls always run)")
-    command.add_argument("--only", metavar="PROGRAM", action="append", help="only this program id (as printed with a FAIL)")
-    command.add_argument("--quick", action="store_true", help="one board and model, few programs of each family: < 10 s")
-    command.add_argument("--seed", type=int, default=1, metavar="N", help="order, canaries and values derive from it (default 1)")
+    command.add_argument(
+        "--strategy", metavar="S[,S…]", help="strategies: switch, static (default: both, static as control)"
+    )
+    command.add_argument(
+        "--lowering", choices=("synth", "wasm2c"), help="force a lowering (default: synth where it can)"
+    )
+    command.add_argument(
+        "--family", metavar="F[,F…]", help="only these case families, e.g. D-01,G-02 (controls always run)"
+    )
+    command.add_argument(
+        "--only", metavar="PROGRAM", action="append", help="only this program id (as printed with a FAIL)"
+    )
+    command.add_argument(
+        "--quick", action="store_true", help="one board and model, few programs of each family: < 10 s"
+    )
+    command.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="order, canaries and values derive from it (default 1)"
+    )
     command.add_argument("--out", metavar="DIR", help="where the evidence goes (default: out/<run>)")
     command.add_argument("-j", dest="jobs", type=int, metavar="N", help="emulators in parallel (default: one per core)")
 

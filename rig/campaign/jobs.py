@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -62,10 +62,11 @@ def _child(send: Connection, work: Callable[[Any, Report], Any], job: Any) -> No
 
 def run_jobs(
     jobs: Sequence[Any], work: Callable[[Any, Report], Any], parallel: int
-) -> Iterator[Event | Done]:
+) -> Generator[Event | Done, None, None]:
     """Yield events as they come and one `Done` per job as it ends. Closing the iterator kills what still runs."""
     waiting = list(enumerate(jobs))
     running: dict[Connection, tuple[int, BaseProcess]] = {}
+    process: BaseProcess
     try:
         while waiting or running:
             while waiting and len(running) < max(1, parallel):

@@ -67,7 +67,9 @@ def _fails(row: Row, console: Console, command: Sequence[str]) -> None:
         console.print(Text(f"  {safe(record['id'])}", style="bold"))
         where = f"{record['address']:#010x}" if isinstance(record.get("address"), int) else "-"
         console.print(
-            Text(f"    {safe(record['actor'])} > {safe(record['victim'])} at {where}: {record['class']}: {safe(record['reason'])}")
+            Text(
+                f"    {safe(record['actor'])} > {safe(record['victim'])} at {where}: {record['class']}: {safe(record['reason'])}"
+            )
         )
         console.print(Text(f"    reproduce: {reproduce(command, row, str(record['id']))}", style="dim"))
     if len(row.fails) > MAX_FAILS:
@@ -97,9 +99,13 @@ def _answers(summary: Summary, console: Console) -> None:
     for row in summary.rows.values():
         if row.control and not row.void:
             continue
-        style = "green" if row.answer.startswith("isolated") else "yellow" if row.answer.startswith("refused") else "red"
+        style = (
+            "green" if row.answer.startswith("isolated") else "yellow" if row.answer.startswith("refused") else "red"
+        )
         console.print(
-            Text.assemble(f"  {safe(row.board)} {row.model} {row.strategy} [{row.lowering or '-'}]: ", (safe(row.answer), style))
+            Text.assemble(
+                f"  {safe(row.board)} {row.model} {row.strategy} [{row.lowering or '-'}]: ", (safe(row.answer), style)
+            )
         )
         for why in row.why_not[:2]:
             console.print(Text(f"      not lowered by synth: {safe(why)}", style="dim"))

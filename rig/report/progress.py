@@ -44,7 +44,8 @@ class Progress:
             guess = known * self._jobs / len(self._done)  # jobs not begun count like the average
             eta = f", about {max(1, round(spent * (guess - finished) / finished))} s left"
         self._say(
-            f"[{self._clock()}] {finished}/{known} programs, {self._legs / max(spent, 1e-3):.0f} legs/s{eta}", final=not self._tty
+            f"[{self._clock()}] {finished}/{known} programs, {self._legs / max(spent, 1e-3):.0f} legs/s{eta}",
+            final=not self._tty,
         )
 
     def close(self) -> None:
