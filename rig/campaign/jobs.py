@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run jobs in child processes, a few at a time, and hand on their events. Results come in job order, whatever the number.
+"""Run jobs in child processes, a few at a time, and hand on their events.
 
 A worker is forked, reports through a pipe and dies with its parent. A worker that ends without a result is an
 infrastructure error that names the job.

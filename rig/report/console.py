@@ -68,7 +68,8 @@ def _fails(row: Row, console: Console, command: Sequence[str]) -> None:
         where = f"{record['address']:#010x}" if isinstance(record.get("address"), int) else "-"
         console.print(
             Text(
-                f"    {safe(record['actor'])} > {safe(record['victim'])} at {where}: {record['class']}: {safe(record['reason'])}"
+                f"    {safe(record['actor'])} > {safe(record['victim'])} at {where}: "
+                f"{record['class']}: {safe(record['reason'])}"
             )
         )
         console.print(Text(f"    reproduce: {reproduce(command, row, str(record['id']))}", style="dim"))
