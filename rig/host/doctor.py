@@ -32,7 +32,7 @@ class Finding:
 def examine(entry: Entry) -> Finding:
     """Look at one tool: find it, hash it, see it work."""
     try:
-        tool = tools.find(entry.name)
+        tool = entry.find()
     except RigError as error:
         return Finding(entry.name, "missing", entry.required, None, None, None, None, entry.without, str(error))
     problem: str | None = None

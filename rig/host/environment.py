@@ -18,7 +18,7 @@ from pathlib import Path
 from rig.errors import InfrastructureError
 from rig.host import cache
 from rig.host.failure import sentence
-from rig.host.process import Completed, execute
+from rig.host.process import Argument, Completed, execute
 from rig.host.progress import Ticker, say
 
 _SPACE = 1600 << 20  # bytes: 760 MiB installed, the rest while downloading and unpacking
@@ -65,17 +65,26 @@ def _make(place: Path, lock: Path) -> None:
     with cache.workshop(f"pip-{place.name}") as folder:
         # pip asks `rustc --version`, and rustup would write to the user's home: hence its variable.
         own = {**_OWN_PYTHON, "TMPDIR": str(folder), "RUSTUP_HOME": str(folder)}
-        made = execute(
-            [sys.executable, "-I", "-m", "venv", place],
-            env=own,
-            timeout=_LIMIT,
-            watch=lambda _: ticker.update("making the environment"),
+        interpreter = place / "bin" / "python"
+        # Two steps: `venv` alone would hide what ensurepip says when it fails.
+        steps: tuple[list[Argument], ...] = (
+            [sys.executable, "-I", "-m", "venv", "--without-pip", place],
+            [interpreter, "-I", "-m", "ensurepip", "--default-pip"],
         )
-        if not made.ok:
-            raise InfrastructureError(_no_venv(made))
-        arguments = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--no-input", "--retries=2"]
+        for step in steps:
+            made = execute(step, env=own, timeout=_LIMIT, watch=lambda _: ticker.update("making the environment"))
+            if not made.ok:
+                raise InfrastructureError(_no_venv(made))
+        arguments = [
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--no-deps",
+            "--no-input",
+            "--retries=2",
+            "--progress-bar=off",
+        ]
         done = execute(
-            [place / "bin" / "python", "-m", "pip", "install", *arguments, "--no-color", "-r", lock],
+            [interpreter, "-m", "pip", "install", *arguments, "--no-color", "-r", lock],
             env={
                 **own,
                 "PIP_CACHE_DIR": str(cache.root() / "pip"),
@@ -94,11 +103,7 @@ def _make(place: Path, lock: Path) -> None:
 
 def _no_venv(made: Completed) -> str:
     said = f"{made.out}\n{made.err}"
-    if (
-        re.search(r"ensurepip\s+is\s+not\s+available", said)
-        or "No module named venv" in said
-        or "No module named 'venv'" in said
-    ):
+    if re.search(r"No module named '?(venv|ensurepip)", said):
         return (
             f"{sys.executable} cannot make environments (no venv module): "
             f"install it (Debian: apt-get install python3-venv) or set RIG_PYTHON to another Python"

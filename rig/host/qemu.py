@@ -54,13 +54,8 @@ def install() -> None:
         cache.friendly("unpacking QEMU"),
         cache.locked("qemu", waiting=lambda: say("waiting: another start is unpacking QEMU")),
     ):
-        try:
-            for arch in ARCHES:
-                check(find(arch))
+        if not [arch for arch in ARCHES if _lacking(arch)]:
             return
-        except InfrastructureError:
-            if any(os.environ.get(f"RIG_QEMU_{name}") for name in ("ARM", "RISCV32", "TREE")):
-                raise
         cache.require_space(cache.root(), _SPACE, "unpacking QEMU")
         with cache.workshop("qemu") as folder:
             ticker = Ticker("getting QEMU with apt, without root, into the cache: once, about half a minute")
@@ -78,6 +73,17 @@ def install() -> None:
             ticker.done(f"QEMU {stamp['version']} is unpacked")
         for arch in ARCHES:
             check(find(arch))
+
+
+def _lacking(arch: str) -> bool:
+    """Whether `arch` needs the cache. Raises what is wrong with one that was chosen by variable."""
+    try:
+        check(find(arch))
+    except InfrastructureError:
+        if os.environ.get(f"RIG_QEMU_{arch.upper()}") or os.environ.get("RIG_QEMU_TREE"):
+            raise
+        return True
+    return False
 
 
 def check(tool: Tool) -> None:
