@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rig.arch.types import Access
+from rig.arch.types import Access, Syndrome
 from rig.inject.model import Leg, Program
 
 
@@ -21,6 +21,7 @@ class Why(StrEnum):
     UNSUPPORTED = "not yet"  # a row of the catalogue that this version does not build
     CONTROL = "control failed"
     INFRA = "infrastructure"
+    SHARED = "not isolated"  # two owners of one context (F9, F14, seam inlined): no verdict, and the answer says so
 
 
 class Effect(StrEnum):
@@ -33,7 +34,8 @@ class Effect(StrEnum):
     VALUE = "value"  # RETURNED and regs[0] == expected value
     COUNT = "count"  # SWEEP: the observed trap bitmap equals the predicted one
     NEEDLE = "needle"  # SCAN after the call finds one occurrence more than before
-    REACHED = "reached"  # trapped or returned in a stated other way: see Expect.how
+    ADDED = "added"  # RETURNED, the old value was returned and the address now holds old + value
+    REACHED = "reached"  # trapped, as one of `FaultProgram.reached` says
     PASSED_GATE = "passed gate"  # the gate let the call through (any outcome but GATE_REFUSED / SVC_REJECTED)
 
 
@@ -48,17 +50,26 @@ class Stop(StrEnum):
     UNAFFECTED = "unaffected"  # runs on, and the victim's state is its own (W-18)
     ALLOWED = "allowed"  # the manifest grants it: must succeed (controls; semantic-escape when wasm would trap)
     SWEEP = "sweep"  # bitmap equals the prediction of rig.arch and of the manifest, byte for byte
+    PROBE = "probe"  # ends as rig.arch says, whatever that is: the platform is judged, the manifest is not asked
+    LANDS = "lands"  # static row: must be stopped by the manifest, and lands because one map is for all
+    CONTROL = "control"  # no armed leg: PASS when the other legs came out
 
 
 @dataclass(frozen=True, slots=True)
 class Expect:
     stop: Stop
     access: Access | None = None  # the attacking access, for rig.arch (None: not a memory access)
-    pcs: frozenset[int] = frozenset()  # admissible program counters of the fault; empty: not checked (says why in `pc_free`)
+    pcs: frozenset[int] = frozenset()  # admissible program counters of the fault; empty: `pc_free` says why unchecked
     pc_free: str = ""
     value: int | None = None
     gate_codes: frozenset[int] = frozenset()
+    seam: int | None = None  # the seam number a refusal must name
     alternatives: tuple[str, ...] = ()  # listed alternatives, e.g. "strex-status-1"
+    pieces: tuple[Access, ...] = ()  # what a compiler may have split `access` into; any denied one may be reported
+    mask: int = 0xFFFF_FFFF  # bits of regs[0] that `value` is compared in
+    state: tuple[int, int] | None = None  # Arm: (mask, value) of fault[7], the control state as the handler read it
+    base: int | None = None  # regs[0] at the fault: a base register that must have been restored
+    full_record: bool = False  # every field of the fault record is checked (C-08)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +88,21 @@ class FaultProgram:
     effects: Mapping[Leg, Effect]  # for the legs that must succeed
     armed: Expect
     disarmed_none: str = ""  # none(reason): there is no disarmed leg
-    values: Mapping[Leg, int] = field(default_factory=dict)  # stored or expected value per leg
+    values: Mapping[Leg, int] = field(default_factory=dict)  # stored or expected value per leg, `width` bytes of it
+    masks: Mapping[Leg, int] = field(default_factory=dict)  # Effect.VALUE: bits compared; all where absent
+    reached: tuple[Syndrome, ...] = ()  # Effect.REACHED: how the leg may end
+    after: Mapping[Leg, Program] = field(default_factory=dict)  # a SCAN right after that leg (K-02, K-11)
+    fresh: bool = False  # a leg leaves state behind that no RESTORE covers: FRESH after each of its legs
+    fresh_start: bool = False  # FRESH before each leg: the program needs values from reset
     signed: bool = False
+    float_result: bool = False  # Arm hard float: the loaded value is in s0, s1
     readers: tuple[int, ...] = ()  # owners whose canaries are re-read after the group
+    op: str = ""  # stub or wasm instruction that attacks: "load32", "i64.store", "call"
+    form: str = ""  # "dual" (LDRD, STRD), "double" (a D register): forms an emulator may treat in a way of their own
+    straddle: int | None = None  # first byte of the access that is not granted, where its first byte is
     semantic_escape: bool = False  # wasm would trap, the manifest grants: ALLOWED plus a finding
     caller: int | None = None  # where an adapter is the actor: who called it
+    armed_context: int | None = None  # context that must be running at the end; None: the one of the last step
     sweep: tuple[int, int, int] | None = None  # first, count, stride
     control: bool = False  # failure voids the run
     reproduce: str = ""
@@ -110,3 +131,5 @@ class Judgement:
     reason: str
     why: Why | None = None  # for REFUSED
     findings: tuple[str, ...] = ()
+    leg: Leg | None = None  # the leg that decided
+    needs_confirmation: bool = False  # a hang, seen once: run it again before it counts
