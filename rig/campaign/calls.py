@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C-03: every export, called through the lowered code and the gates, against the un-fused components in wasmtime.
+
+The reference side depends on the subject alone and is computed once; the native side is sent per row. Vectors come in
+sequences: both sides start fresh, state persists inside, a trap ends the sequence on both sides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rig.boards.model import Arch, Board
+from rig.build.subject import Call, HostImport
+from rig.errors import Refusal
+from rig.faults.model import Judgement, RefusedProgram, Verdict, Why
+from rig.image.component import Component, WitFunction
+from rig.image.model import FuncType, Image, Owner
+from rig.inject.model import Leg, Observation, Outcome, Payload, Program, Step, Verb
+from rig.oracle.abi import signature as wit_signature
+from rig.oracle.lift import LiftTrap, Lowered, lift, lower
+from rig.oracle.reference import OutOfFuel, Reference, Trapped
+from rig.oracle.values import Value, parse, same
+from rig.oracle.vectors import vectors
+from rig.plan import abi
+from rig.plan.model import Plan
+
+VECTORS = 100
+SEQUENCE = 20  # vectors between two fresh starts: the fused module's lists are never freed (post-return is not called)
+CALL_US = 2_000_000  # virtual time of one call
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """One call of a sequence and what the un-fused components did."""
+
+    args: tuple[Value, ...]
+    expected: Value | Trapped | OutOfFuel
+    starts: bool  # the first of a sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    component: str
+    function: WitFunction
+    vectors: tuple[Vector, ...]
+    refused: str = ""  # why it cannot be called or compared
+
+    @property
+    def id(self) -> str:
+        return f"C-03/{self.component}.{self.function.core_name}"
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What became of one export's vectors."""
+
+    compared: int = 0
+    trapped: int = 0  # trapped on both sides
+    counted: Counter[str] = field(default_factory=Counter)  # not compared, by cause
+    wrong: list[str] = field(default_factory=list)
+
+    def judgement(self) -> Judgement:
+        if self.wrong:
+            more = f" (and {len(self.wrong) - 1} more)" if len(self.wrong) > 1 else ""
+            return Judgement(Verdict.FAIL, "WRONG_RESULT", self.wrong[0] + more, leg=Leg.ARMED)
+        if not self.compared:
+            return Judgement(Verdict.REFUSED, "NO_RECORD", f"nothing to compare: {dict(self.counted)}", Why.NA)
+        return Judgement(Verdict.PASS, "SAME_RESULT", f"{self.compared} results equal, {self.trapped} of them traps")
+
+
+def reference_calls(
+    components: Sequence[Component],
+    imports: dict[str, HostImport],
+    wanted: Sequence[Call],
+    seed: int,
+    count: int = VECTORS,
+) -> tuple[Export, ...]:
+    """Run the un-fused components. `wanted`: vectors of the user's own and counts, by export."""
+    reference = Reference(components, imports)
+    return tuple(
+        _export(reference, component, function, wanted, seed, count)
+        for component in components
+        if not component.intruder
+        for function in component.exports
+    )
+
+
+def _export(
+    reference: Reference,
+    component: Component,
+    function: WitFunction,
+    wanted: Sequence[Call],
+    seed: int,
+    count: int,
+) -> Export:
+    why = reference.refused(function.core_name, component.name)
+    if why is not None:
+        return Export(component.name, function, (), why)
+    try:
+        wit_signature(function)
+    except Refusal as refusal:
+        return Export(component.name, function, (), str(refusal))
+    mine = [c for c in wanted if c.export == function.core_name and c.component in (None, component.name)]
+    count = next((c.count for c in mine if c.count is not None), count)
+    own = [
+        tuple(
+            parse(arg, kind, f"calls {function.core_name}")
+            for arg, (_, kind) in zip(c.args, function.params, strict=True)
+        )
+        for c in mine
+        if c.args is not None
+    ]
+    made: list[Vector] = []
+    reference.fresh()
+    starts = True
+    in_sequence = 0
+    for args in [*own, *(vectors(function, seed, count) if count else [])]:
+        if starts:
+            reference.fresh()
+            in_sequence = 0
+        expected = reference.call(function.core_name, args, component.name)
+        made.append(Vector(args, expected, starts))
+        in_sequence += 1
+        starts = reference.ended or in_sequence >= SEQUENCE
+    return Export(component.name, function, tuple(made))
+
+
+class NativeCalls:
+    """The native side of one row."""
+
+    def __init__(
+        self,
+        image: Image,
+        board: Board,
+        plan: Plan,
+        symbols: dict[str, int],
+        send: Callable[..., dict[int, Observation]],
+    ) -> None:
+        self._image = image
+        self._board = board
+        self._plan = plan
+        self._symbols = symbols
+        self._send = send
+        self._owners = {owner.name: owner for owner in image.owners}
+
+    def compare(self, export: Export, take: Callable[[int], int]) -> Comparison | RefusedProgram:
+        owner = self._owners.get(export.component)
+        if export.refused or owner is None:
+            reason = export.refused or "the component has no code in the fused module"
+            return RefusedProgram(export.id, "C-03", None, None, Why.NA, reason)
+        entry = dict(owner.entries).get(export.function.core_name)
+        if entry is None or f"rig_fn_{entry}" not in self._symbols:
+            return RefusedProgram(
+                export.id, "C-03", owner.index, None, Why.NA, "the fused module does not export this function"
+            )
+        found = Comparison()
+        for sequence in _sequences(export.vectors):
+            self._sequence(export, owner, entry, sequence, take, found)
+        return found
+
+    def _sequence(
+        self,
+        export: Export,
+        owner: Owner,
+        entry: int,
+        sequence: Sequence[Vector],
+        take: Callable[[int], int],
+        found: Comparison,
+    ) -> None:
+        sent: list[tuple[Program, Vector]] = []
+        for vector in sequence:
+            if isinstance(vector.expected, OutOfFuel):
+                found.counted["out of fuel"] += 1
+            elif isinstance(vector.expected, Trapped) and not vector.expected.native:
+                found.counted[vector.expected.cause.value] += 1
+            else:
+                sent.append((self._program(take(1), export, owner, entry, vector), vector))
+        if not sent:
+            return
+        start = Program(index=take(1), verb=Verb.FRESH, leg=Leg.LEGAL)
+        seen = self._send([start, *(program for program, _ in sent)])
+        for program, vector in sent:
+            words = self._differs(export, vector, seen.get(program.index))
+            if words:
+                found.wrong.append(f"{export.function.core_name}{_shown(vector.args)}: {words}")
+                return  # what follows in the sequence has another state
+            found.compared += 1
+            found.trapped += isinstance(vector.expected, Trapped)
+
+    def _program(self, index: int, export: Export, owner: Owner, entry: int, vector: Vector) -> Program:
+        lowered = lower(export.function, vector.args)
+        shape = wit_signature(export.function)
+        context = self._plan.context(owner.index)
+        args, fargs, slots = self._words(lowered, shape.result, context.instance)
+        memory = owner.slice.memory if owner.slice is not None else (owner.memories[0] if owner.memories else 0)
+        needs_memory = bool(lowered.payloads) or shape.area > 0
+        return Program(
+            index=index,
+            verb=Verb.CALL,
+            leg=Leg.ARMED,
+            steps=(Step(owner.index, self._symbols[f"rig_fn_{entry}"], args, fargs),),
+            limit_us=CALL_US,
+            payloads=tuple(Payload(slots[p.slot], p.align, p.data) for p in lowered.payloads),
+            realloc=self._symbols.get(f"rig_fn_{owner.realloc}", 0) if lowered.payloads else 0,
+            ret_bytes=shape.area,
+            ret_list=shape.list_offset,
+            ret_elem=shape.list_element,
+            data_base=self._symbols.get(f"rig_mem_{memory}", 0) if needs_memory else 0,
+        )
+
+    def _words(
+        self, lowered: Lowered, result: str | None, instance: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...], dict[int, int]]:
+        """Core values to register and stack words; also core parameter → word number."""
+        kind = FuncType(tuple(p.type for p in lowered.params), (result,) if result else ())
+        shape = abi.signature(kind, abi.abi_of(self._board), instance_first=bool(instance))
+        words: dict[int, int] = {0: instance} if instance else {}
+        floats: dict[int, int] = {}
+        slots: dict[int, int] = {}
+        for number, (param, place) in enumerate(zip(lowered.params, shape.places, strict=True)):
+            halves = [param.bits & 0xFFFFFFFF, param.bits >> 32 & 0xFFFFFFFF]
+            if place.fp is not None:
+                for i in range(2 if param.type.endswith("64") else 1):
+                    floats[place.fp + i] = halves[i]
+            else:
+                slots[number] = place.words[0]
+                for word, half in zip(place.words, halves, strict=False):
+                    words[word] = half
+        return _dense(words), _dense(floats), slots
+
+    def _differs(self, export: Export, vector: Vector, seen: Observation | None) -> str:
+        """ "" where the native side did the same."""
+        expected = vector.expected
+        if seen is None:
+            return "no result"
+        if isinstance(expected, Trapped):
+            if seen.outcome is Outcome.TRAPPED and self._is_wasm_trap(seen):
+                return ""
+            return f"wasm traps ({expected.cause.value}), native: {self._ended(seen)}"
+        if seen.outcome is not Outcome.RETURNED:
+            return f"expected {expected!r}, native: {self._ended(seen)}"
+        shape = wit_signature(export.function)
+        vfp = abi.abi_of(self._board) is abi.Abi.AAPCS_VFP and shape.result in ("f32", "f64")
+        low, high = (seen.regs[2], seen.regs[3]) if vfp else (seen.regs[0], seen.regs[1])
+        try:
+            value = lift(export.function, low | high << 32, seen.blob[: shape.area], seen.blob[shape.area :])
+        except LiftTrap as trap:
+            return f"expected {expected!r}, native returned no value of the type: {trap}"
+        except Refusal as refusal:
+            return f"expected {expected!r}, native: {refusal}"
+        return "" if same(value, expected) else f"expected {expected!r}, native {value!r}"
+
+    def _is_wasm_trap(self, seen: Observation) -> bool:
+        """UDF on Arm (UNDEFINSTR alone), ebreak on RISC-V: how the lowerings trap (toolchain facts, 4.3)."""
+        if self._board.arch is Arch.RV32:
+            return seen.fault[0] in (2, 3)
+        return seen.fault[0] == 0x0001_0000
+
+    def _ended(self, seen: Observation) -> str:
+        if seen.outcome is Outcome.RETURNED:
+            return f"returned {seen.regs[0]:#x}"
+        if seen.outcome is not Outcome.TRAPPED:
+            return f"{seen.outcome.name}, detail {seen.detail:#x}"
+        if self._board.arch is Arch.RV32:
+            return f"trap {seen.fault[0]} at pc {seen.fault[2]:#x}, address {seen.fault[1]:#x}"
+        return f"fault CFSR {seen.fault[0]:#x} at pc {seen.fault[4]:#x}, address {seen.fault[2]:#x}"
+
+
+def _sequences(items: Sequence[Vector]) -> Iterator[list[Vector]]:
+    run: list[Vector] = []
+    for item in items:
+        if item.starts and run:
+            yield run
+            run = []
+        run.append(item)
+    if run:
+        yield run
+
+
+def _dense(words: dict[int, int]) -> tuple[int, ...]:
+    return tuple(words.get(i, 0) for i in range(max(words, default=-1) + 1))
+
+
+def _shown(args: Any) -> str:
+    text = repr(args)
+    return text if len(text) <= 120 else text[:119] + "…"

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Journal records from values. One record per program holds all its legs; raw words stay integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rig.arch.types import Decision
+from rig.faults.model import FaultProgram, Judgement, RefusedProgram
+from rig.image.model import Image
+from rig.inject.model import Leg, Observation, Outcome, ReadBack
+from rig.judging.case import CanaryResult
+
+AGENT = "agent"
+
+
+def owner_name(image: Image, owner: int | None, otherwise: str = AGENT) -> str:
+    return otherwise if owner is None else image.owners[owner].name
+
+
+def result(
+    row: str,
+    image: Image,
+    program: FaultProgram,
+    judgement: Judgement,
+    observations: Mapping[Leg, Observation],
+    canaries: CanaryResult,
+    decision: Decision | None,
+    must_stop: bool,
+) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "row": row,
+        "id": program.id,
+        "case": program.family,
+        "actor": owner_name(image, program.actor),
+        "victim": program.victim_name or owner_name(image, program.victim),
+        "target": program.target,
+        "address": program.address,
+        "width": program.width,
+        "predict": {
+            "must_stop": must_stop,
+            "stop": program.armed.stop.value,
+            **({"how": _how(decision)} if decision is not None else {}),
+        },
+        "legs": [_leg(leg, seen) for leg, seen in observations.items()],
+        "verdict": judgement.verdict.value,
+        "class": judgement.klass,
+        "reason": judgement.reason,
+    }
+    if program.caller is not None:
+        record["caller"] = owner_name(image, program.caller)
+    if program.disarmed_none:
+        record["disarmed_none"] = program.disarmed_none
+    if program.control:
+        record["control"] = True
+    if judgement.why is not None:
+        record["why"] = judgement.why.value
+    if judgement.leg is not None:
+        record["leg"] = judgement.leg.name.lower()
+    if program.readers:
+        record["canaries"] = {"victim": canaries.victim, "host": canaries.host, "others": list(canaries.others)}
+    return record
+
+
+def refused(row: str, image: Image, program: RefusedProgram) -> dict[str, Any]:
+    return {
+        "row": row,
+        "id": program.id,
+        "case": program.family,
+        "actor": owner_name(image, program.actor, "-"),
+        "victim": owner_name(image, program.victim, "-"),
+        "why": program.why.value,
+        "reason": program.reason,
+    }
+
+
+def read_back(row: str, image: Image, back: ReadBack, owner: int) -> dict[str, Any]:
+    return {
+        "row": row,
+        "context": back.context,
+        "owner": owner_name(image, owner),
+        "leg": back.leg.name.lower(),
+        "words": list(back.words),
+    }
+
+
+def _how(decision: Decision) -> Any:
+    if decision.allow is None:
+        return {"unpredictable": list(decision.unpredictable)}
+    if decision.allow:
+        return "allow"
+    return [[s.cause, s.first, s.last] for s in decision.syndromes]
+
+
+def _leg(leg: Leg, seen: Observation) -> dict[str, Any]:
+    found: dict[str, Any] = {"leg": leg.name.lower(), "outcome": seen.outcome.name, "regs": list(seen.regs)}
+    if seen.outcome is Outcome.TRAPPED:
+        found["fault"] = list(seen.fault)
+    if seen.detail:
+        found["detail"] = seen.detail
+    if seen.changed:
+        found["changed"] = [seen.changed, seen.changed_at]
+    if seen.before != seen.after:
+        found["bytes"] = [seen.before.hex(), seen.after.hex()]
+    if seen.blob:
+        found["blob"] = seen.blob.hex()
+    return found
