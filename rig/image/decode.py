@@ -74,7 +74,7 @@ def _one(
     else:
         name, shape = ops.OPCODES.get(code, ("", -1))
     if shape < 0:
-        c.fail(f"instruction {c.data[at:c.pos].hex()} (SIMD, threads, exceptions and the like are not supported)", at)
+        c.fail(f"instruction {c.data[at : c.pos].hex()} (SIMD, threads, exceptions and the like are not supported)", at)
     if shape == ops.NONE:
         return name, ()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was built: the fused module as values. Made by `rig.image.read`, used by every later layer.
+"""What was built: the fused module as values. Made by `rig.image.reader.read`, used by every later layer.
 
 Words as in docs/internals.md. Wasm addresses (offsets in a linear memory) and native addresses are both plain ints;
 a name says which one it is: `offset` is wasm, `address` is native.
@@ -70,7 +70,7 @@ class Function:
     index: int  # fused index, imports counted
     name: str  # export name, else name section, else "func_N"
     type: FuncType
-    owner: int | None  # None: imported, or made by the fuser and unreachable
+    owner: int | None  # imported: its host owner; None: made by the fuser and unreachable
     imported: bool
     calls: tuple[int, ...]  # callees in order of appearance (direct calls only)
     indirect: bool  # contains call_indirect
@@ -146,7 +146,8 @@ class Primitive:
     offset: int  # static offset immediate
     address_param: int  # index of the address parameter
     value_param: int | None  # stores: index of the value parameter
-    value_type: str  # "i32" | "i64" | "f32" | "f64"
+    value_type: str  # "i32" | "i64" | "f32" | "f64": of the value parameter, or of what a load returns
+    bias: int = 0  # constant that the body adds to the parameter: wasm index = (parameter + bias) mod 2^32
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class ListArg:
     """One (pointer, length) pair among the core parameters of a seam, and where it must point."""
 
     pointer: int  # index of the core parameter
-    length: int
+    length: int  # index of the core parameter; -1: exactly one element (return area, spilled arguments)
     element_size: int
     align: int
     memory: int  # caller's memory
@@ -174,6 +175,7 @@ class Seam:
     returns_list: bool = False
     label: str = ""  # e.g. "demo:iso/provider#get"
     unattributed_types: bool = False  # WIT types unknown (fused wasm without manifest): K-02/K-11 REFUSED(no types)
+    unchecked: tuple[str, ...] = ()  # pointers that exist only in some case of a variant: deputy: unchecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,9 @@ class Owner:
     intruder: bool = False
     exports: tuple[str, ...] = ()
     backed: int | None = None  # subject's promise: uses at most so many bytes of its memory
-    stack_globals: tuple[int, ...] = ()  # indexes of its __stack_pointer globals
+    stack_globals: tuple[int, ...] = ()  # indexes of the __stack_pointer globals its code uses
+    entries: tuple[tuple[str, int], ...] = ()  # its lifted exports: (core name as in WIT, function index)
+    realloc: int | None = None  # function index of its cabi_realloc
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,8 @@ def read_records(module: Module) -> Records:
     if actual != output.hash or len(stripped) != output.size or actual != digest:
         raise UsageError(
             f"{module.name}: the module was changed after fusion, or its records lie: they describe {output.size} "
-            f"bytes with sha256 {output.hash[:16]}… (attestation) and {digest[:16]}… (provenance), this module without its "
-            f"records has {len(stripped)} bytes with {actual[:16]}…; {REBUILD} and change nothing afterwards"
+            f"bytes with sha256 {output.hash[:16]}… (attestation) and {digest[:16]}… (provenance), but without them it "
+            f"has {len(stripped)} bytes with {actual[:16]}…; {REBUILD} and change nothing afterwards"
         )
     return Records(attestation, raw, origins, _manifest(module))
 
