@@ -17,7 +17,7 @@ from rig.build.words import printable
 from rig.errors import UsageError
 from rig.image.component import Component, WitFunction, WitType
 
-_SCALARS = frozenset("bool u8 s8 u16 s16 u32 s32 u64 s64 f32 f64 char enum".split())
+_SCALARS = ("bool", "u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64", "char", "enum")
 
 
 @dataclass(frozen=True, slots=True)

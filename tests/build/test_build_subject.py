@@ -182,7 +182,8 @@ def test_with_a_fused_module_model_and_domains_are_not_the_users_to_say(tmp_path
 
 
 def test_the_model_domains_needs_domains(tmp_path: Path) -> None:
-    assert complaints(tmp_path, 'models = ["domains"]\n' + ONE, "a.wasm")[0].startswith("domains: the model domains needs")
+    (line,) = complaints(tmp_path, 'models = ["domains"]\n' + ONE, "a.wasm")
+    assert line.startswith("domains: the model domains needs")
 
 
 @pytest.mark.parametrize("text", ["schema = ", "\0", "a = 1\na = 2", "a = " + "[" * 5000, "[a]\n[a]\n"])

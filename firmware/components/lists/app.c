@@ -18,7 +18,7 @@ EXPORT("send") unsigned send(unsigned offset, unsigned length) {
 
 EXPORT("greet") unsigned greet(unsigned char times) {
     unsigned result = sent;
-    for (unsigned i = 0; i < times; i++) result ^= log_push(buffer + i % 16, 16 + i % 32);
+    for (unsigned i = 0; i < times % 8u; i++) result ^= log_push(buffer + i % 16, 16 + i % 32);
     return result + log_total();
 }
 
