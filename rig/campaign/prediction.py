@@ -12,7 +12,7 @@ from rig.arch import pmp, pmsav7
 from rig.arch.types import Access, Decision, Intervals
 from rig.boards.model import Board, Protection
 from rig.faults.model import FaultProgram
-from rig.image.manifest import Manifest
+from rig.faults.setting import Rights
 from rig.inject.model import Disarm, Leg, ReadBack
 from rig.judging.case import SweepPrediction
 
@@ -63,9 +63,9 @@ def _unknown(context: Registers, access: Access) -> Intervals:
 class Predictor:
     """Answers for one row. `read_backs`: (context id, leg) → what was read back there."""
 
-    def __init__(self, board: Board, manifest: Manifest, read_backs: Mapping[tuple[int, Leg], ReadBack]) -> None:
+    def __init__(self, board: Board, rights: Rights, read_backs: Mapping[tuple[int, Leg], ReadBack]) -> None:
         self._board = board
-        self._manifest = manifest
+        self._rights = rights
         self._registers = {key: registers(board, back.words) for key, back in read_backs.items()}
         self._live = {key: live_checksum(board, back.words) for key, back in read_backs.items()}
         self._decided: dict[tuple[int, Access], Decision] = {}
@@ -92,7 +92,7 @@ class Predictor:
         access = program.armed.access
         if access is None:
             return True
-        return not self._manifest.covers(program.actor, access.kind.value, access.address, access.end)
+        return not self._rights.granted(program.actor, access.kind).covers(access.address, access.end)
 
     def live(self, program: FaultProgram) -> int | None:
         """Checksum that the registers must have had at the last entry of the armed leg; None: not to be compared."""
@@ -111,10 +111,11 @@ class Predictor:
             return None
         base = program.armed.access
         allowed, unknown = _grants(context, base), _unknown(context, base)
+        granted = self._rights.granted(program.actor, base.kind)
         must, denied, unsure = 0, 0, 0
         for item in range(count):
             address = first + item * stride
-            if not self._manifest.covers(program.actor, base.kind.value, address, address + base.size):
+            if not granted.covers(address, address + base.size):
                 must |= 1 << item
             if address not in allowed:
                 denied |= 1 << item
