@@ -128,6 +128,7 @@ def _board(table: BoardTable) -> Board:
         qemu=Qemu(**{**_plain(qemu), "args": tuple(qemu.args)}) if qemu else None,
         mtval_sets=table.mtval_sets,
         sources=tuple(table.sources),
+        timer_hz=table.timer_hz,
     )
 
 

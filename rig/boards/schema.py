@@ -85,6 +85,9 @@ class BoardTable(_Table):
         None, description="'fpv4-sp-d16', 'fpv5-sp-d16', 'fpv5-d16', or no such key"
     )
     clint: _Address | None = None
+    timer_hz: Annotated[int, Field(strict=True, ge=1, lt=1 << 32)] | None = Field(
+        None, description="the rate of SysTick or mtime in hertz, 1 to 2^32 - 1"
+    )
     mtval_sets: bool = Field(True, strict=True, description="true or false (mtval holds the fault address)")
     sources: Annotated[list[_Text], Field(min_length=1, max_length=64)] = Field(
         description="a list that says where the facts come from"

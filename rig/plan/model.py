@@ -25,6 +25,7 @@ class Lowering(StrEnum):
 
 class Kind(StrEnum):
     MEMORY = "memory"  # a linear memory
+    SLICE = "slice"  # model 1: a component's part of a linear memory (lies inside that memory's object)
     STACK = "stack"  # native stack of an owner; its top holds the owner's globals table or wasm2c instance
     WINDOW = "window"  # RV32 synth: `__synth_globals`, swapped by the gate, alone in its region
     TABLE = "table"  # model 1 on Arm: function table bytes at memory 0's start
@@ -37,11 +38,40 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PeripheralGrant:
+    """What the subject gives one owner of the peripheral space. Two grants may name the same range for two owners."""
+
+    name: str
+    owner: int
+    start: int
+    size: int
+    rights: str = "rw"  # "r" | "rw"
+
+
+@dataclass(frozen=True, slots=True)
+class BufferGrant:
+    """A buffer that owners share on purpose; the plan gives it a place. `rights`: owner → "r" | "rw"."""
+
+    name: str
+    size: int
+    rights: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An owner's rights on an object it does not own alone: a peripheral or a shared buffer."""
+
+    owner: int
+    name: str  # of the Placed object
+    rights: str
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
-    """A native range. `end` is the logical end; `region_end` where the padding ends that a region over it would grant."""
+    """A native range. `end` is the logical end; `region_end` where the padding ends that a region over it grants."""
 
     kind: Kind
-    name: str  # "memory:0", "stack:3", "window", "pad:0", "peripheral:uart1", "shared:buf"
+    name: str  # "memory:0", "slice:2", "stack:3", "window", "pad:0", "peripheral:uart1", "shared:buf", "save:1"
     start: int
     end: int
     region_end: int
@@ -63,6 +93,7 @@ class Placement:
     reserve: int  # bytes at the top of every stack for globals table or instance
     stack_size: int
     symbols: tuple[tuple[str, int], ...]  # absolute symbols for the linker script
+    grants: tuple[Grant, ...] = ()  # peripherals and shared buffers
 
     def find(self, name: str) -> Placed:
         for placed in self.objects:
@@ -87,7 +118,7 @@ class RegionPlan:
 
 @dataclass(frozen=True, slots=True)
 class ContextPlan:
-    """What is switched in while an owner runs. `words`: Arm (RBAR, RASR) per slot for all slots; PMP cfg and addr words."""
+    """What is switched in while an owner runs: the words of all slots or entries, and the registers."""
 
     id: int  # = owner index for the plan's own contexts; higher ids are variants (W-17, W-18 disarmed)
     owner: int
