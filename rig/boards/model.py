@@ -72,6 +72,7 @@ class Board:
     qemu: Qemu | None
     mtval_sets: bool = True
     sources: tuple[str, ...] = ()  # where each fact comes from
+    timer_hz: int | None = None  # SysTick (processor clock) or mtime; None: the emulators' 25 MHz and 10 MHz
 
     @property
     def holes(self) -> tuple[Bank, ...]:
