@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU as a board. The guest's RAM is a memory file that this process maps too: the fast way in and out.
+
+Nothing is left behind, however this process ends: RAM is an anonymous memory file, the UART a socket pair, no monitor
+and no network exist, and the kernel ends QEMU together with this process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rig.boards.model import Arch, Board, Qemu
+from rig.errors import InfrastructureError, UsageError
+from rig.host.tool import Child, Tool, spawn
+from rig.targets.console import SocketConsole
+from rig.targets.protocol import TargetDied, Timebase
+
+_LOCKUP = "Lockup"  # "qemu: fatal: Lockup: can't escalate 3 to HardFault (current priority -1)"
+_SYSTICK_HZ = 25_000_000  # of the mps2 machines
+_NS = 1_000_000_000  # -icount shift=0: one instruction is one virtual nanosecond
+
+
+class QemuTarget:
+    """`rig.targets.protocol.Target` on QEMU. `load`, then `reset` starts a new process on zeroed RAM."""
+
+    def __init__(self, board: Board, qemu: Tool, *, icount: bool = True) -> None:
+        """`icount`: virtual time counts instructions, so that time limits and ticks repeat exactly."""
+        if board.qemu is None:
+            raise UsageError(f"board {board.name} has no [qemu] table: it cannot be emulated")
+        self._board, self._machine, self._tool, self._icount = board, board.qemu, qemu, icount
+        self._elf: Path | None = None
+        self._live = ExitStack()
+        self._child: Child | None = None
+        self._console: SocketConsole | None = None
+        self._ram: npt.NDArray[np.uint8] | None = None
+
+    def __enter__(self) -> QemuTarget:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def load(self, elf: Path) -> None:
+        if not elf.is_file():
+            raise UsageError(f"{elf}: no such image")
+        self._elf = elf
+
+    def reset(self) -> None:
+        self.close()
+        if self._elf is None:
+            raise UsageError("no image was loaded: call load first")
+        with ExitStack() as stack:
+            memory = _memory(self._machine.backend_size, stack)
+            ours, theirs = socket.socketpair()
+            stack.callback(ours.close)
+            with theirs:
+                argv = command(self._machine, self._elf, memory, theirs.fileno(), self._icount)
+                child = stack.enter_context(
+                    spawn(self._tool, argv, stderr=subprocess.PIPE, pass_fds=(memory, theirs.fileno()))
+                )
+            assert child.stderr is not None
+            self._console = SocketConsole(ours, child.stderr.fileno())
+            stack.callback(self._console.close)
+            mapped = mmap.mmap(memory, self._machine.backend_size)
+            self._ram = np.frombuffer(mapped, dtype=np.uint8)
+            self._child = child
+            self._live = stack.pop_all()
+
+    def close(self) -> None:
+        """Ends the process; the mapped RAM stays valid for whoever still holds `shared`."""
+        self._live.close()
+        self._live = ExitStack()
+        self._child = None
+
+    def run(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def halt(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def read(self, address: int, size: int) -> bytes:
+        at = self._offset(address, size)
+        return self.shared[at : at + size].tobytes()
+
+    def write(self, address: int, data: bytes) -> None:
+        at = self._offset(address, len(data))
+        self.shared[at : at + len(data)] = np.frombuffer(data, dtype=np.uint8)
+
+    def check(self) -> None:
+        code = self._started().poll()
+        if code is None:
+            return
+        console = self.console
+        console.drain(2.0)
+        words = console.words.strip()[-2000:]
+        if -code == signal.SIGABRT and _LOCKUP in words:
+            raise TargetDied(f"the core locked up: {words.splitlines()[0]}", returncode=code, lockup=True, last_words=words)
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        raise TargetDied(f"QEMU {how}: {words.splitlines()[-1] if words else 'without a word'}",
+                         returncode=code, last_words=words)
+
+    @property
+    def console(self) -> SocketConsole:
+        if self._console is None:
+            raise UsageError("the target was never started: call reset first")
+        return self._console
+
+    @property
+    def time(self) -> Timebase:
+        if not self._icount:
+            raise UsageError("without icount the emulator's time is the host's and says nothing")
+        if self._board.arch is Arch.V7M:
+            return Timebase("instructions", _NS // (self._board.timer_hz or _SYSTICK_HZ))
+        return Timebase("instructions", 1)  # mcycle
+
+    @property
+    def shared(self) -> npt.NDArray[np.uint8]:
+        """The guest's RAM as it is right now; byte 0 is the address `shared_start`."""
+        if self._ram is None:
+            raise UsageError("the target was never started: call reset first")
+        return self._ram
+
+    @property
+    def shared_start(self) -> int:
+        return self._machine.backend_start
+
+    def _started(self) -> Child:
+        if self._child is None:
+            raise UsageError("the target is not running: call reset first")
+        return self._child
+
+    def _signal(self, number: signal.Signals) -> None:
+        child = self._started()
+        self.check()
+        os.kill(child.pid, number)
+
+    def _offset(self, address: int, size: int) -> int:
+        at = address - self.shared_start
+        if size < 0 or at < 0 or at + size > len(self.shared):
+            end = self.shared_start + len(self.shared)
+            raise UsageError(f"[{address:#x}, +{size:#x}) is not in the RAM that QEMU shares with the host, "
+                             f"[{self.shared_start:#x}, {end:#x}): read it through the agent")
+        return at
+
+
+def command(machine: Qemu, elf: Path, memory: int, uart: int, icount: bool) -> list[str | Path]:
+    """QEMU's arguments; `memory` and `uart` are descriptors that it inherits."""
+    words: list[str | Path] = [
+        "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
+        "-semihosting-config", "enable=off",
+        "-object", f"memory-backend-file,id={machine.backend},size={machine.backend_size},share=on,"
+                   f"mem-path=/proc/self/fd/{memory}",
+        "-machine", f"{machine.machine},memory-backend={machine.backend}",
+        "-chardev", f"socket,id=uart,fd={uart}", "-serial", "chardev:uart",
+        *machine.args, "-kernel", elf,
+    ]  # fmt: skip
+    if machine.cpu is not None:
+        words += ["-cpu", machine.cpu]
+    if icount:
+        words += ["-icount", "shift=0,sleep=off"]
+    return words
+
+
+def _memory(size: int, stack: ExitStack) -> int:
+    """An anonymous file of zeroes, fully backed, so that a machine without room says so now and not by SIGBUS."""
+    try:
+        fd = os.memfd_create("rig-ram", os.MFD_CLOEXEC)
+        stack.callback(os.close, fd)
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        raise InfrastructureError(f"{size >> 20} MiB of memory for the emulated RAM cannot be had: "
+                                  f"{error.strerror or error}; run fewer emulators (-j)") from error
+    return fd
