@@ -87,11 +87,9 @@ def read_bounded(path: Path, limit: int = FILE_LIMIT) -> bytes:
 
 
 def _interface(data: bytes, where: str) -> wit.Interface:
-    from wasmtime import WasmtimeError
-
     try:
         return wit.interface(data)
-    except WasmtimeError as error:
+    except wit.Invalid as error:
         words = said(str(error))
         raise UsageError(f"{where} is not a valid component: build it again. wasmtime says:\n{words}") from error
 

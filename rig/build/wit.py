@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
+from rig.host import tools
 from rig.image.component import WitFunction, WitType
 
 if TYPE_CHECKING:
@@ -32,25 +33,36 @@ class _Extern(Protocol):
     def ty(self) -> object: ...
 
 
+class Invalid(Exception):
+    """The engine does not take the component; its own words."""
+
+
 class _TooLarge(Exception):
     pass
 
 
 @lru_cache(maxsize=1)
 def _engine() -> Engine:
-    import wasmtime  # here: 0.1 s that most commands do not need
-
+    try:
+        import wasmtime  # here: 0.1 s that most commands do not need
+    except ImportError:
+        tools.find("wasmtime")  # says what is missing and how to get it
+        raise
     config = wasmtime.Config()
     config.cranelift_opt_level = "none"  # compiled only to be validated
+    config.wasm_custom_page_sizes = True  # meld says what it thinks of them (F7)
     return wasmtime.Engine(config)
 
 
 def interface(data: bytes) -> Interface:
-    """Exports and imports of a component, sorted as in the file. Raises wasmtime.WasmtimeError where it is invalid."""
-    from wasmtime import component
-
+    """Exports and imports of a component, sorted as in the file. Raises Invalid, ToolMissing without wasmtime."""
     engine = _engine()
-    type = component.Component(engine, data).type
+    from wasmtime import WasmtimeError, component
+
+    try:
+        type = component.Component(engine, data).type
+    except WasmtimeError as error:
+        raise Invalid(str(error)) from error
     others: list[str] = []
     exports = _functions(type.exports(engine), engine, [])
     imports = _functions(type.imports(engine), engine, others)

@@ -123,6 +123,7 @@ class Reference:
         self._fuel, self._most = fuel, crossings
         config = wasmtime.Config()
         config.consume_fuel = True
+        config.wasm_custom_page_sizes = True
         config.cranelift_nan_canonicalization = True  # the host's own NaNs stay out of integers
         config.cranelift_opt_level = "none"
         self._engine = wasmtime.Engine(config)

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from build_samples import GIVER, PAIR_WIT, TAKER, component, componentise, core, wasm_tools
 
 from rig.build import components as module
-from rig.build import container
+from rig.build import container, wit
 from rig.build.components import read_component
-from rig.errors import UsageError
+from rig.errors import ToolMissing, UsageError
+from rig.host import pypi, tools
 from rig.image.component import WitFunction, WitType
 
 RICH_WIT = """
@@ -150,3 +152,17 @@ def test_core_modules_of_nested_components_are_found_and_endless_nesting_is_refu
         body = bytes([4, len(whole) & 0x7F | 0x80, len(whole) >> 7]) + whole
     with pytest.raises(container.Malformed, match="nested"):
         container.core_modules(whole)
+
+
+def test_without_wasmtime_the_tool_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = componentise(tmp_path, "g", core(tmp_path, "g", GIVER.format(word="AAAA")), PAIR_WIT, "giver")
+
+    def nowhere(name: str) -> None:
+        raise pypi.PackageNotFoundError(name)
+
+    monkeypatch.setitem(sys.modules, "wasmtime", None)
+    monkeypatch.setattr(pypi, "distribution", nowhere)
+    monkeypatch.setattr(tools, "_found", {})
+    wit._engine.cache_clear()
+    with pytest.raises(ToolMissing, match="wasmtime: the Python package"):
+        read_component(made, name="g")

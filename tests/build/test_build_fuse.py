@@ -80,11 +80,10 @@ def test_what_meld_only_warns_of_is_kept(tmp_path: Path, pair: tuple[Component, 
     assert fuse(pair, Model.MULTI, tmp_path).warnings == ()
 
 
-def test_custom_page_sizes_are_refused_with_the_cure(tmp_path: Path, pair: tuple[Component, ...]) -> None:
-    data = bytearray(pair[0].data)
-    data[data.index(b"\x05\x03\x01\x00\x01") + 3] = 0x08  # memory section: one memory, flags 8 = custom page size
-    with pytest.raises(UsageError, match="meld says"):
-        fuse([replace(pair[0], data=bytes(data))], Model.MULTI, tmp_path)
+def test_custom_page_sizes_are_refused_with_the_cure(tmp_path: Path) -> None:
+    wat = TAKER.replace('(memory (export "memory") 1)', '(memory (export "memory") 2048 2048 (pagesize 1))')
+    with pytest.raises(UsageError, match=r"(?s)pages of 64 KiB only \(F7\).*meld says.*custom page sizes"):
+        fuse([component(tmp_path, "small", wat, "taker")], Model.MULTI, tmp_path)
 
 
 def test_a_broken_component_is_melds_own_words(tmp_path: Path, pair: tuple[Component, ...]) -> None:
