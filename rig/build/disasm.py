@@ -58,22 +58,18 @@ def literal_address(instruction: Instruction) -> int | None:
     return (instruction.address + 4 & ~3) + (int(inside, 0) if inside else 0)
 
 
-def branch_target(instruction: Instruction) -> int | None:
+def branch_target(instruction: Instruction, arch: Arch) -> int | None:
     """Where a direct branch or call goes; None for all other instructions."""
     name, words = instruction.mnemonic.removesuffix(".w").removesuffix(".n"), instruction.operands.split(",")
     last = words[-1].strip().lstrip("#")
     if not last.lstrip("-").startswith(("0x", *"0123456789")):
         return None
-    if name.startswith("cb"):  # Thumb cbz, cbnz: absolute in capstone's text, as b and bl
-        return int(last, 0)
-    if name in _THUMB:
-        return int(last, 0)
-    if name in _RISCV:  # relative to the instruction
-        return instruction.address + int(last, 0)
-    return None
+    if arch is Arch.V7M:  # absolute in capstone's text
+        return int(last, 0) if name in _THUMB else None
+    return instruction.address + int(last, 0) if name in _RISCV else None
 
 
 _CONDITIONS = ["eq", "ne", "hs", "cs", "lo", "cc", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le", "al"]
-_COMPARISONS = ["eq", "ne", "lt", "ge", "gt", "le", "ltu", "geu", "gtu", "leu", "eqz", "nez", "lez", "gez", "ltz", "gtz"]
-_THUMB = frozenset(["b", "bl", *(f"b{c}" for c in _CONDITIONS)])
+_COMPARISONS = [f"{c}{z}" for c in ("eq", "ne", "lt", "ge", "gt", "le", "ltu", "geu", "gtu", "leu") for z in ("", "z")]
+_THUMB = frozenset(["b", "bl", "cbz", "cbnz", *(f"b{c}" for c in _CONDITIONS)])
 _RISCV = frozenset(["j", "jal", "c.j", "c.jal", "c.beqz", "c.bnez", *(f"b{c}" for c in _COMPARISONS)])

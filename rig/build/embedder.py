@@ -25,6 +25,7 @@ from rig.host import tools
 from rig.plan.model import Lowering
 
 _SECONDS = 60.0
+SACRIFICE = 64  # bytes at `rig_sacrifice_code`: a target for attacks, no code (docs/internals.md)
 _COUNTED = re.compile(r"0 reserved-register writes in (\d+) instructions")
 _WRITE = re.compile(r"^\s*<(?P<where>.*)> (?P<at>[0-9a-f]+): `(?P<what>.*)` — (?P<why>.*)$", re.M)
 
@@ -98,10 +99,13 @@ def listing(linkage: Linkage) -> str:
 
 def count(linkage: Linkage) -> int:
     """Instructions in the same code, without mapping symbols: function by function, less the words that loads name."""
-    total = 0
+    total, spare = 0, linkage.symbols.get("rig_sacrifice_code", -SACRIFICE)
+    inner = [*linkage.functions, spare, spare + SACRIFICE]
     for section in _sections(linkage):
-        edges = sorted({section.start, section.end, *(a for a in linkage.functions if section.start < a < section.end)})
+        edges = sorted({section.start, section.end, *(a for a in inner if section.start < a < section.end)})
         for start, end in pairwise(edges):
+            if start == spare:
+                continue
             code = section.data[start - section.start : end - section.start]
             rows = list(disasm.decode(code, start, Arch.V7M))
             words = {word for row in rows if (word := disasm.literal_address(row)) is not None and start <= word < end}

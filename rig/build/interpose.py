@@ -293,7 +293,7 @@ def _direct(text: elfobj.Section, n: int, extent: Extent, relocated: set[int], a
     words = literals(text, {n: extent}) if arch is Arch.V7M else set()
     code = text.data[extent.start : min((w for w in words if extent.start <= w < extent.end), default=extent.end)]
     for instruction in disasm.decode(code, extent.start, arch):
-        target = disasm.branch_target(instruction)
+        target = disasm.branch_target(instruction, arch)
         if target is None or relocated & {instruction.address, instruction.address - 4}:
             continue  # RISC-V: the relocation is at the auipc before the jalr
         if not extent.start <= target < extent.end:

@@ -116,7 +116,8 @@ def _make(
     args: list[str | Path] = [
         "ld.lld", "-n", "-e", hex(roles.agent_text[0]), "-T", "image.ld", "--gc-sections", "--no-rosegment",
         "--orphan-handling=error", "--fatal-warnings", "--no-relax",
-        "--strip-debug", f"--build-id=0x{build_id.hex()}", "-Map", MAP,        *inputs, "image.o", "gates.o", runtime_library(board), "-o", ELF,
+        "--strip-debug", f"--build-id=0x{build_id.hex()}", "-Map", MAP,
+        *inputs, "image.o", "gates.o", runtime_library(board), "-o", ELF,
     ]  # fmt: skip
     try:
         zig(args, folder)

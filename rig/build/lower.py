@@ -76,7 +76,9 @@ def candidates(
     elif board.arch is Arch.V7M:
         order = (Lowering.SYNTH,)
     else:  # without bounds only offsets below 2048 pass, which is a small share-stack image
-        order = (Lowering.SYNTH_MASK, Lowering.SYNTH) if image.model is not Model.STACK else (Lowering.SYNTH,)
+        order = (Lowering.SYNTH_MASK, Lowering.SYNTH)
+        if image.model is Model.STACK:
+            order = (Lowering.SYNTH, Lowering.SYNTH_MASK)
     options, why_not = [], []
     for lowering in order:
         reason = "synth is not installed" if not have_synth else _obstacle(image, board, lowering)
