@@ -56,9 +56,11 @@ def attribute(
     for party in inputs:
         for function, _ in party.functions:
             of[function] = party.index
-    alive = calls.reachable(calls.roots())
-    _stubs(records, calls, of, alive)
-    adapters = _adapters(module, calls, of, alive)
+    stubs = _stubs(module, records)
+    leftover = {f for f in calls.roots() if forwarded(module, f) in stubs}  # exported, but nothing calls them any more
+    roots = [f for f in calls.roots() if f not in leftover]
+    alive = calls.reachable(roots)
+    adapters = _adapters(module, calls, roots, [f for f in sorted(alive - stubs) if of[f] is None], alive)
     hosts = _hosts(module, host_imports)
     for k, functions in enumerate(adapters):
         for function in functions:
@@ -69,19 +71,19 @@ def attribute(
     return Ownership(tuple(of), len(inputs), tuple(adapters), tuple(hosts), alive)
 
 
-def _stubs(records: Records, calls: Graph, of: list[int | None], alive: frozenset[int]) -> None:
-    """A stand-in for a replaced import belongs to whoever can still reach it through its table."""
-    stubs = {o.function for o in records.origins if o.component == STUB} & alive
-    for function in sorted(alive):
-        for stub in stubs.intersection(calls.callees(function)) if of[function] is not None else ():
-            of[stub] = of[function] if of[stub] is None else of[stub]
+def _stubs(module: Module, records: Records) -> frozenset[int]:
+    """Stand-ins for imports that the fuser bound itself: they only trap, and belong to nobody."""
+    named = (module.body(o.function) for o in records.origins if o.component == STUB)
+    return frozenset(b.function for b in named if b and [i.op for i in b.code] == ["unreachable", "end"])
 
 
-def _adapters(module: Module, calls: Graph, of: Sequence[int | None], alive: frozenset[int]) -> list[tuple[int, ...]]:
+def _adapters(
+    module: Module, calls: Graph, roots: Sequence[int], unowned: Sequence[int], alive: frozenset[int]
+) -> list[tuple[int, ...]]:
     """Reachable functions that nobody owns, grouped: a helper goes with its only adapter."""
-    orphans = [f for f in sorted(alive) if of[f] is None and f >= module.imported_functions]
+    orphans = [f for f in unowned if f >= module.imported_functions]
     private = set(orphans)
-    outside: set[int] = {f for f in calls.roots() if f in private}
+    outside: set[int] = {f for f in roots if f in private}
     for caller in alive - private:
         outside.update(private.intersection(calls.callees(caller)))
     # Spread each head's number along private calls; a helper that two heads reach stands alone (-1).
@@ -119,11 +121,11 @@ def _hosts(module: Module, host_imports: Collection[str]) -> list[tuple[str, tup
         lines = ", ".join(f'"{name}" = "stub"' for name in names)
         raise UsageError(
             f"{module.name}: nobody provides {', '.join(repr(n) for n in names)}: add a component that exports it, or "
-            f"let the host stand in: imports = {{ {lines} }} (stub, trap or a C file)"
+            f"let the host stand in: imports = {{{lines}}} (stub, trap or a C file)"
         )
     by_import = {index: key for key, indexes in hosts.items() for index in indexes}
     for body in module.bodies:
         target = forwarded(module, body.function)
-        if target is not None:
+        if target in by_import:
             hosts[by_import[target]].append(body.function)
     return [(key, tuple(indexes)) for key, indexes in hosts.items()]

@@ -124,7 +124,9 @@ def _f9(f: Facts) -> list[Finding]:
             cure = "use page-granular, packed or multi"
             found += [Finding("F9", what, where, cure, tuple(users), pair) for pair in pairs]
         else:
-            what = f"{who} use a shadow-stack pointer that was not moved with them: it points into another's slice"
+            what = (
+                f"code of {who} uses a shadow-stack pointer that was not moved with it: it points into another's slice"
+            )
             cure = "cured here: every owner gets its own copy, initial value + slice base"
             found.append(Finding("F9", what, where, cure, tuple(users), cured=True))
     return found

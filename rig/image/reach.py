@@ -79,16 +79,16 @@ def graph(module: Module) -> Graph:
 
 
 def forwarded(module: Module, function: int) -> int | None:
-    """The import that a function does nothing but call, through a table slot filled at instantiation; else None.
+    """The function that this one does nothing but call, through a table slot filled at instantiation; else None.
 
     wit-component puts such a function before every import whose lowering needs the memory: all parameters in order, the
-    slot number, call_indirect.
+    slot number, call_indirect. The slot holds the import, or what the fuser put there when it bound the import itself.
     """
     body = module.body(function)
     if body is None:
         return None
     params = len(module.type_of(function).params)
-    ops = [(i.op, i.imm) for i in body.code]
+    ops = [(i.op, i.imm) for i in body.code[: params + 4]]
     if len(ops) != params + 3 or any(ops[k] != ("local.get", (k,)) for k in range(params)):
         return None
     (slot_op, slot), (call, where), _ = ops[params:]
@@ -97,6 +97,5 @@ def forwarded(module: Module, function: int) -> int | None:
     for segment in module.elements:
         at = slot[0] - segment.offset if segment.table == where[1] and segment.offset is not None else -1
         if 0 <= at < len(segment.functions):
-            target = segment.functions[at]
-            return target if target is not None and target < module.imported_functions else None
+            return segment.functions[at]
     return None
