@@ -1,160 +1,206 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where a subject becomes a run: image → place → build → bind → campaign → report."""
+"""The one place where a subject becomes a run: components → jobs (image × board) → campaign → journal → exit code.
+
+Each job writes a part of the journal as it goes; the parts are joined in job order, so the number of parallel
+emulators changes nothing. A killed run leaves its parts, and `resume` goes on from them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rig.boards.model import Board
-from rig.build.agent import compile_agent, inputs
-from rig.build.cache import cached, digest
-from rig.build.fuse import fuse
-from rig.build.link import Linked, link
-from rig.build.lower import Lowered, choose_lowering, lower
-from rig.build.subject import HostImport, Subject
-from rig.errors import Refusal, ToolMissing, UsageError
+from rig import __version__, answer
+from rig.build.cache import digest
+from rig.campaign.calls import Export, reference_calls
+from rig.campaign.job import Job, RowDone, Variation, run_job
+from rig.campaign.jobs import Done, run_jobs
+from rig.campaign.journal import Journal, read
+from rig.campaign.request import Request
+from rig.errors import InfrastructureError, RigError, UsageError
 from rig.host import tools
+from rig.host.setup import MAIN_JOB
 from rig.image.component import Component
-from rig.image.model import Finding, Image, Model, OwnerKind
-from rig.image.reader import read
-from rig.plan.bind import bind
-from rig.plan.model import BufferGrant, PeripheralGrant, Placement, Plan, Strategy
-from rig.plan.place import place
+from rig.report.progress import Progress
+from rig.report.summary import Summary, summarise
 
-Note = Callable[[str], None]
+JOURNAL, PARTS, IDENTITY = "journal.jsonl", "parts", "request.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """An image on a board, linked: everything that strategies share."""
-
-    image: Image
-    board: Board
-    placement: Placement
-    lowered: Lowered
-    linked: Linked
-    findings: tuple[Finding, ...] = field(default=())
+class Finished:
+    summary: Summary
+    exit: int
+    out: Path
 
 
-def make_image(subject: Subject, components: Sequence[Component], model: Model | None, note: Note) -> Image:
-    """Fuse (where components are given) and read. Raises UsageError, Refusal."""
-    if subject.fused is not None:
-        note(f"reading {subject.fused.name}")
-        return read(
-            subject.fused.read_bytes(),
-            name=subject.name,
-            model=model,
-            components=components,
-            domains=subject.domains,
-            host_imports=tuple(subject.imports),
-        )
-    if model is None:
-        raise UsageError(f"{subject.name}: name a model (--model) to fuse components")
-    note(f"fusing {len(components)} components ({model.value})")
-    domains = subject.domains if model is Model.DOMAINS else {}
-    key = digest(
-        tools.find("meld").version,
-        model.value,
-        repr(sorted(domains.items())),
-        *(part for component in components for part in (component.name, component.data)),
-    )
-    folder = cached("fused", key, lambda out: _keep_module(components, model, out, domains))
-    return read(
-        (folder / "fused.wasm").read_bytes(),
-        name=subject.name,
-        model=model,
-        components=components,
-        domains=domains,
-        host_imports=tuple(subject.imports),
-    )
-
-
-def _keep_module(
-    components: Sequence[Component], model: Model, out: Path, domains: Mapping[str, Sequence[str]]
-) -> None:
-    fuse(components, model, out, domains=domains)
-
-
-def grants(subject: Subject, image: Image) -> tuple[list[PeripheralGrant], list[BufferGrant]]:
-    """The subject's peripherals and shared buffers, with owners as indexes. UsageError for an unknown component."""
-    by_name = {owner.name: owner.index for owner in image.owners if owner.kind is OwnerKind.COMPONENT}
-
-    def index(name: str, where: str) -> int:
-        if name not in by_name:
-            raise UsageError(f"{where}: there is no component {name!r} (there are {', '.join(sorted(by_name))})")
-        return by_name[name]
-
-    peripherals = [
-        PeripheralGrant(p.name, index(p.owner, f"peripherals {p.name}: owner"), p.base, p.size, p.rights)
-        for p in subject.peripherals
-    ]
-    buffers = [
-        BufferGrant(
-            b.name, b.size, tuple((index(name, f"shared {b.name}: owners"), r) for name, r in b.owners.items())
-        )
-        for b in subject.shared
-    ]
-    return peripherals, buffers
-
-
-def build(
-    subject: Subject,
-    image: Image,
-    board: Board,
-    note: Note,
+def run(
+    request: Request,
+    out: Path,
+    progress: Progress,
     *,
-    wanted: str | None = None,
-    agent_defines: Sequence[str] = (),
-) -> Built:
-    """Place, lower, link. Raises Refusal with the arithmetic where the image does not fit the board."""
-    peripherals, buffers = grants(subject, image)
-    guess, _ = choose_lowering(image, board, wanted, _have_synth())
-    placement = place(image, board, guess, peripherals=peripherals, shared_buffers=buffers)  # refuse before lowering
-    note(f"lowering for {board.name} ({image.model.value})")
-    lowered = lower(image, board, wanted=wanted, given=subject.object, imports=_imports(subject))
-    if lowered.lowering is not guess:
-        placement = place(image, board, lowered.lowering, peripherals=peripherals, shared_buffers=buffers)
-    note(f"linking for {board.name} ({image.model.value}, {lowered.lowering.value})")
-    linked = link(image, board, placement, lowered, agent_objects(board, agent_defines))
-    return Built(image, board, placement, lowered, linked, (*image.findings, *lowered.findings))
+    resume: bool = False,
+    variation: Variation | None = None,
+    argv: Sequence[str] = (),
+) -> Finished:
+    """Carry the request out; evidence goes to `out`. Raises RigError for what concerns the whole run.
+
+    A job that fails is recorded and the others go on; the exit code is then its error's.
+    """
+    began = time.time()
+    components = request.subject.read_components()
+    identity = _identity(request, components)
+    _claim(out, identity, resume)
+    progress.note(0, f"{request.subject.name}: {len(components)} components, evidence in {out}")
+    calls = _calls(request, components)
+    jobs = _jobs(request, components, calls, out, variation)
+    progress.expect(len(jobs))
+    done: dict[int, Done] = {}
+    for item in run_jobs(jobs, run_job, request.jobs):
+        if isinstance(item, Done):
+            done[item.job] = item
+            if item.error is not None:
+                progress.note(item.job, f"{jobs[item.job].name}: {item.error}")
+        elif item.name == "note":
+            progress.note(item.job, item.facts["text"])
+        else:
+            progress.advance(item.job, item.facts["row"], item.facts["done"], item.facts["total"], item.facts["legs"])
+    progress.close()
+    errors = [(jobs[number], item.error) for number, item in sorted(done.items()) if item.error is not None]
+    rows = [row for _, item in sorted(done.items()) if item.result is not None for row in item.result]
+    code = _exit(rows, [error for _, error in errors], request)
+    return _finish(request, out, jobs, errors, code, began, argv, identity)
 
 
-def agent_objects(board: Board, defines: Sequence[str] = ()) -> list[Path]:
-    """The reference runtime's objects for a board, from the cache where they are there."""
-    key = digest(
-        tools.find("zig").version,
-        repr(replace(board, title="", sources=())),
-        *sorted(defines),
-        *(part for file in inputs(board.arch) for part in (file.name, file.read_bytes())),
-    )
-    folder = cached("agent", key, lambda out: _compile(board, out, defines))
-    return sorted(folder.glob("*.o"))
+def _jobs(
+    request: Request,
+    components: tuple[Component, ...],
+    calls: tuple[Export, ...] | None,
+    out: Path,
+    variation: Variation | None,
+) -> list[Job]:
+    """Boards alternate, so that parallel jobs do not all wait for the same build. One sampling job per board."""
+    jobs = []
+    for model in request.models:
+        for board in request.boards:
+            name = f"{board.name}-{model.value if model else 'fused'}"
+            sample = model == request.models[-1]
+            jobs.append(Job(request, components, calls, board, model, out / PARTS / f"{name}.jsonl", sample, variation))
+    return jobs
 
 
-def _compile(board: Board, out: Path, defines: Sequence[str]) -> None:
-    compile_agent(board, out, defines=defines)
+def _calls(request: Request, components: tuple[Component, ...]) -> tuple[Export, ...] | None:
+    """What the un-fused components do, computed once for all jobs; None without components or wasmtime."""
+    if not components or (request.families and "C-03" not in request.families):
+        return None
+    subject = request.subject
+    return reference_calls(components, dict(subject.imports), subject.calls, request.seed, 10 if request.quick else 100)
 
 
-def bind_strategies(built: Built, strategies: Iterable[Strategy]) -> dict[Strategy, Plan | Refusal]:
-    """The plan of every strategy, or why it cannot be."""
-    plans: dict[Strategy, Plan | Refusal] = {}
-    for strategy in strategies:
+def _exit(rows: Iterable[RowDone], errors: Sequence[RigError], request: Request) -> int:
+    if errors:
+        return max(error.exit_code for error in errors)
+    chosen = [answer.Row(row.entries, row.control) for row in rows]
+    if request.families or request.only or request.quick:
+        return answer.exit_code(chosen, strict=request.strict, complete=False)
+    return answer.exit_code(chosen, strict=request.strict)
+
+
+def _finish(
+    request: Request,
+    out: Path,
+    jobs: Sequence[Job],
+    errors: Sequence[tuple[Job, RigError]],
+    code: int,
+    began: float,
+    argv: Sequence[str],
+    identity: str,
+) -> Finished:
+    """Join the parts in job order. The joined journal appears whole or not at all."""
+    fresh = out / (JOURNAL + ".new")
+    fresh.unlink(missing_ok=True)
+    with Journal(fresh) as journal:
+        journal.write("run", _run_record(request, identity, argv, began, out))
+        for job in jobs:
+            if job.part.exists():
+                for line in read(job.part):
+                    journal.write(line.pop("k"), line)
+        for job, error in errors:
+            journal.write("error", {"job": job.name, "message": str(error), "kind": type(error).__name__})
+        journal.write("end", {"exit": code, "wall": {"seconds": round(time.time() - began, 3)}})
+    fresh.replace(out / JOURNAL)
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    return Finished(summarise(read(out / JOURNAL)), code, out)
+
+
+def _run_record(request: Request, identity: str, argv: Sequence[str], began: float, out: Path) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "rig": __version__,
+        "subject": request.subject.name,
+        "seed": request.seed,
+        "identity": identity,
+        "boards": [board.name for board in request.boards],
+        "models": [model.value if model else "fused" for model in request.models],
+        "strategies": [strategy.value for strategy in request.strategies],
+        "tools": _tools(),
+        "wall": {
+            "run": out.name,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+            "host": platform.platform(),
+            "argv": list(argv),
+        },
+    }
+
+
+def _tools() -> dict[str, Any]:
+    found = {}
+    for name in MAIN_JOB:
         try:
-            plans[strategy] = bind(built.image, built.board, built.placement, strategy, built.linked.symbols)
-        except Refusal as refusal:
-            plans[strategy] = refusal
-    return plans
+            tool = tools.find(name)
+        except InfrastructureError as error:
+            found[name] = {"missing": str(error)}
+        else:
+            found[name] = {"version": tool.version, "origin": tool.origin, "sha256": tool.sha256}
+    return found
 
 
-def _imports(subject: Subject) -> Mapping[str, HostImport]:
-    return subject.imports
+def _identity(request: Request, components: Sequence[Component]) -> str:
+    """What a resumed run must have in common with the killed one."""
+    subject = request.subject
+    given = [path.read_bytes() for path in (subject.fused, subject.object) if path is not None]
+    return digest(
+        __version__,
+        *(part for component in components for part in (component.name, component.sha256)),
+        *given,
+        repr([board.name for board in request.boards]),
+        repr([model.value if model else None for model in request.models]),
+        repr([strategy.value for strategy in request.strategies]),
+        repr((request.lowering, sorted(request.families), sorted(request.only), request.quick, request.seed)),
+    )
 
 
-def _have_synth() -> bool:
+def _claim(out: Path, identity: str, resume: bool) -> None:
+    """Make the folder this run's, or see that it is the killed run's that is resumed."""
+    note = out / IDENTITY
+    if resume:
+        if not note.exists():
+            raise UsageError(f"--resume {out}: no run was begun there")
+        if (out / JOURNAL).exists():
+            raise UsageError(f"--resume {out}: that run came to its end; its journal is complete")
+        if json.loads(note.read_text())["identity"] != identity:
+            raise UsageError(f"--resume {out}: subject or options are not those of that run: start a new one")
+        return
+    if note.exists():
+        raise UsageError(f"{out} holds a run that was not finished: --resume {out} goes on, another --out starts anew")
     try:
-        tools.find("synth")
-    except ToolMissing:
-        return False
-    return True
+        (out / PARTS).mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"identity": identity}) + "\n")
+    except OSError as error:
+        raise InfrastructureError(f"cannot write evidence to {out}: {error.strerror or error}") from error

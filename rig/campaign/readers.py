@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from rig.inject.model import Leg, Observation, Outcome, Program, Step, Verb
+from rig.plan import spans
 
 READ_US = 200_000  # time limit of one reader: 64 KiB take a few virtual milliseconds
 
@@ -28,15 +29,8 @@ class Window:
 
 @lru_cache(maxsize=256)
 def stream(seed: int, length: int) -> bytes:
-    """xorshift32 from `seed`, little-endian words (docs/internals.md, "Canary stream")."""
-    words = np.empty(length // 4, dtype="<u4")
-    x = seed
-    for i in range(length // 4):
-        x ^= (x << 13) & 0xFFFFFFFF
-        x ^= x >> 17
-        x ^= (x << 5) & 0xFFFFFFFF
-        words[i] = x
-    return words.tobytes()
+    """The bytes that lie in an untouched window."""
+    return spans.stream(seed, length // 4)
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rig.arch.types import Decision
+from rig.campaign.calls import Comparison, Export
 from rig.faults.model import FaultProgram, Judgement, RefusedProgram
 from rig.image.model import Image
 from rig.inject.model import Leg, Observation, Outcome, ReadBack
@@ -73,6 +74,29 @@ def refused(row: str, image: Image, program: RefusedProgram) -> dict[str, Any]:
         "why": program.why.value,
         "reason": program.reason,
     }
+
+
+def call(row: str, export: Export, found: Comparison, judgement: Judgement) -> dict[str, Any]:
+    """C-03 of one export: all its vectors in one record."""
+    record: dict[str, Any] = {
+        "row": row,
+        "id": export.id,
+        "case": "C-03",
+        "actor": export.component,
+        "victim": "-",
+        "target": export.function.core_name,
+        "vectors": len(export.vectors),
+        "compared": found.compared,
+        "trapped": found.trapped,
+        "counted": dict(found.counted),
+        "wrong": found.wrong[:8],
+        "verdict": judgement.verdict.value,
+        "class": judgement.klass,
+        "reason": judgement.reason,
+    }
+    if judgement.why is not None:
+        record["why"] = judgement.why.value
+    return record
 
 
 def read_back(row: str, image: Image, back: ReadBack, owner: int) -> dict[str, Any]:

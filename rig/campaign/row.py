@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from rig.answer import Entry
 from rig.campaign import record
 from rig.campaign.arrange import arrange, fresh, wire_programs
+from rig.campaign.calls import Export, NativeCalls
 from rig.campaign.journal import Journal
 from rig.campaign.prediction import Predictor
 from rig.campaign.readers import Window, host_says, reader_programs, victim_says
@@ -87,20 +88,20 @@ class RowRun:
         pending = [p for p in self._in.programs if p.id not in self._in.done]
         for refused in self._in.refused:
             if refused.id not in self._in.done:
-                self._refuse(refused)
+                self.refuse(refused)
         ready: list[FaultProgram] = []
         for program in pending:
             why = refusal(program, self._in.platform)
             if program.family == "C-05":
                 self._structure(program)
             elif why is not None and not program.control:
-                self._refuse(
+                self.refuse(
                     RefusedProgram(program.id, program.family, program.actor, program.victim, Why.PLATFORM, why)
                 )
             else:
                 ready.append(program)
         total, finished = len(self._in.programs), len(self._in.programs) - len(ready)
-        self._send([fresh(self._take(1))])
+        self.send([fresh(self._take(1))])
         for group in arrange(ready, f"{self._in.seed}/{self._in.name}"):
             before = self.tally.legs
             self._group(group)
@@ -113,8 +114,31 @@ class RowRun:
         """Each program once more, each from a new process ("fresh" in the strongest sense)."""
         for program in programs:
             self._bench.restart()
-            self._send([fresh(self._take(1))])
+            self.send([fresh(self._take(1))])
             self._alone(program, suffix="@new-process")
+        self._journal.flush()
+
+    # What the job adds to the row.
+
+    def send(self, programs: Sequence[Program]) -> dict[int, Observation]:
+        """Results by index."""
+        return {seen.index: seen for seen in self._bench.run(programs)}
+
+    def refuse(self, refused: RefusedProgram) -> None:
+        self._journal.write("refused", record.refused(self._in.name, self._in.image, refused))
+        self.tally.entries.append(Entry.refused(refused))
+
+    def call(self, export: Export, native: NativeCalls) -> None:
+        """C-03 for one export; one record."""
+        found = native.compare(export, self._take)
+        if isinstance(found, RefusedProgram):
+            self.refuse(found)
+            return
+        judgement = found.judgement()
+        self._journal.write("result", record.call(self._in.name, export, found, judgement))
+        self.tally.entries.append(
+            Entry(export.id, "C-03", judgement.verdict, judgement.klass, judgement.reason, judgement.why, judgement.leg)
+        )
         self._journal.flush()
 
     # One group.
@@ -128,9 +152,9 @@ class RowRun:
             return
         if seen.canaries != INTACT:
             for program in group:
-                self._send([fresh(self._take(1))])
+                self.send([fresh(self._take(1))])
                 self._alone(program)
-            self._send([fresh(self._take(1))])
+            self.send([fresh(self._take(1))])
             return
         for program in seen.programs:
             judgement = self._judge(program, seen)
@@ -168,7 +192,7 @@ class RowRun:
         if self._restarts > MAX_RESTARTS:
             raise InfrastructureError(f"{self._in.name}: the platform died {self._restarts} times, last: {error}")
         self._bench.restart()
-        self._send([fresh(self._take(1))])
+        self.send([fresh(self._take(1))])
 
     # Sending and looking.
 
@@ -177,7 +201,7 @@ class RowRun:
         programs, sent = wire_programs(group, first)
         looks = reader_programs(self._in.windows, readers, self._in.reader_entry, first + len(sent))
         self._take(len(sent) + len(looks))
-        observations = self._send([item.wire for item in sent] + [wire for _, wire in looks])
+        observations = self.send([item.wire for item in sent] + [wire for _, wire in looks])
         by_program: dict[str, dict[Leg, Observation]] = {program.id: {} for program in programs}
         after: dict[str, dict[Leg, Observation]] = {program.id: {} for program in programs}
         for item in sent:
@@ -203,9 +227,6 @@ class RowRun:
             if id(window) not in looked and (words := host_says(window, self._bench.read))
         )
         return CanaryResult(victim, host, others)
-
-    def _send(self, programs: Sequence[Program]) -> dict[int, Observation]:
-        return {seen.index: seen for seen in self._bench.run(programs)}
 
     def _take(self, count: int) -> int:
         first = self._next
@@ -251,10 +272,6 @@ class RowRun:
             found = {"id": finding, "what": judgement.reason, "where": program.id, "cure": ""}
             self._journal.write("finding", {"image": self._in.image.name, **found})
         self.tally.entries.append(Entry.judged(program, judgement))
-
-    def _refuse(self, refused: RefusedProgram) -> None:
-        self._journal.write("refused", record.refused(self._in.name, self._in.image, refused))
-        self.tally.entries.append(Entry.refused(refused))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,25 +13,27 @@ from rig.report.console import safe
 class Progress:
     """Counts programs over all jobs and shows rate and ETA. Never writes to standard output."""
 
-    def __init__(self, jobs: int, stream: Any = None) -> None:
+    def __init__(self, stream: Any = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._tty = bool(getattr(self._stream, "isatty", lambda: False)())
         self._started = time.monotonic()
         self._last = 0.0
-        self._jobs = jobs
-        self._done: dict[int, tuple[int, int]] = {}
+        self._jobs = 1
+        self._done: dict[tuple[int, str], tuple[int, int]] = {}
         self._legs = 0
         self._line = False
-        self._text: dict[int, str] = {}
+
+    def expect(self, jobs: int) -> None:
+        """How many jobs there are; the estimate counts those not begun like the average."""
+        self._jobs = max(1, jobs)
 
     def note(self, job: int, text: str) -> None:
         """A job says what it is doing now (building, starting an emulator, …)."""
-        self._text[job] = text
         self._say(f"[{self._clock()}] {safe(text)}", final=True)
 
-    def advance(self, job: int, done: int, total: int, legs: int) -> None:
-        """A job finished `done` of `total` programs in all, and `legs` legs since it last said so."""
-        self._done[job] = (done, total)
+    def advance(self, job: int, row: str, done: int, total: int, legs: int) -> None:
+        """A row finished `done` of `total` programs in all, and `legs` legs since it last said so."""
+        self._done[job, row] = (done, total)
         self._legs += legs
         now = time.monotonic()
         if now - self._last < (0.2 if self._tty else 5.0):
@@ -41,7 +43,7 @@ class Progress:
         finished, known = (sum(values) for values in zip(*self._done.values(), strict=True))
         eta = ""
         if finished and known > finished:
-            guess = known * self._jobs / len(self._done)  # jobs not begun count like the average
+            guess = known * self._jobs / len({job for job, _ in self._done})
             eta = f", about {max(1, round(spent * (guess - finished) / finished))} s left"
         self._say(
             f"[{self._clock()}] {finished}/{known} programs, {self._legs / max(spent, 1e-3):.0f} legs/s{eta}",
