@@ -17,7 +17,7 @@ from rig.plan.abi import abi_of, signature
 from rig.plan.encode import Encoded, Want, encode
 from rig.plan.extents import slice_span
 from rig.plan.geometry import granted_end, power, up
-from rig.plan.globals import instance, table_size
+from rig.plan.globals import table_size
 from rig.plan.model import (
     ContextPlan,
     Kind,
@@ -43,7 +43,6 @@ def bind(image: Image, board: Board, placement: Placement, strategy: Strategy, s
     when the ELF is not the one of this placement.
     """
     placement = with_code(placement, symbols)
-    _check_instance(image, placement, symbols)
     made = _encoded(image, board, placement, strategy)
     contexts = tuple(_context(image, board, placement, o, made[o.index]) for o in image.owners)
     found = (_seam(image, board, placement, s, symbols) for s in image.seams)
@@ -222,13 +221,6 @@ def _slack(placement: Placement, contexts: tuple[ContextPlan, ...]) -> tuple[Sla
         Slack(c.owner, what, named[what].end, named[what].region_end)
         for c in contexts for what in dict.fromkeys(r.what for r in c.regions) if what in named
     )
-
-
-def _check_instance(image: Image, placement: Placement, symbols: Mapping[str, int]) -> None:
-    if placement.lowering is Lowering.WASM2C:
-        expected, linked = instance(image), _symbol(symbols, "rig_instance_size")
-        if linked > expected.size:
-            raise InfrastructureError(f"an instance has {linked} B in the ELF, {expected.size} B were placed")
 
 
 def _symbol(symbols: Mapping[str, int], name: str) -> int:

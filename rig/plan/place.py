@@ -13,7 +13,7 @@ from rig.boards.model import Arch, Board
 from rig.errors import Refusal, UsageError
 from rig.image.model import Image, Model, Owner, OwnerKind
 from rig.plan import tables
-from rig.plan.extents import check_promises, memory_extent, slice_span, stack_pointer
+from rig.plan.extents import check_promises, memory_extent, slice_span
 from rig.plan.geometry import alignment, granted_end, power, up
 from rig.plan.globals import instance, table_size
 from rig.plan.layout import PAD, Layout
@@ -180,7 +180,7 @@ def _slices(layout: Layout, image: Image, board: Board) -> None:
 
 def _shadow(layout: Layout, image: Image, board: Board, owners: list[Owner]) -> None:
     """share-stack: the one shadow stack, below all slices, for all components."""
-    top = stack_pointer(image, owners[0])
+    top = max((g.init for g in image.globals if g.stack_pointer), default=0)
     if not top:
         return
     memory = _find(layout, "memory:0")

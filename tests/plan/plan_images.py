@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rig.boards.model import Arch, Board
+from rig.arch import pmp, pmsav7
+from rig.boards.model import Arch, Board, Protection
 from rig.image.model import (
     Element,
     Function,
@@ -24,7 +25,7 @@ from rig.image.model import (
     Span,
     Table,
 )
-from rig.plan.model import Placement
+from rig.plan.model import ContextPlan, Placement
 
 PAGE = 65536
 VOID = FuncType((), ())
@@ -162,7 +163,7 @@ def symbols(image: Image, placement: Placement, board: Board, code: int = 0x4000
     """What the linked ELF would say: code of `code` bytes at the start of its range, functions in it."""
     start = placement.code[0]
     thumb = 1 if board.arch is Arch.V7M else 0
-    found = {"__unpriv_start": start, "__unpriv_end": start + code, "rig_instance_size": 64}
+    found = {"__unpriv_start": start, "__unpriv_end": start + code}
     found |= {f"rig_fn_{f.index}": start + 0x100 + 16 * f.index + thumb for f in image.functions}
     return found | dict(placement.symbols)
 
@@ -170,3 +171,11 @@ def symbols(image: Image, placement: Placement, board: Board, code: int = 0x4000
 def rebacked(image: Image, backed: dict[int, int]) -> Image:
     owners = tuple(replace(o, backed=backed.get(o.index, o.backed)) for o in image.owners)
     return replace(image, owners=owners)
+
+
+def registers(context: ContextPlan, board: Board) -> pmsav7.Context | pmp.Context:
+    """The registers after this context was written."""
+    if board.protection is Protection.PMSAV7:
+        read = tuple(pmsav7.read_back(i, *pair) for i, pair in enumerate(context.arm))
+        return pmsav7.Context(board.regions << 8, context.ctrl, read)
+    return pmp.Context(32, board.grain, context.pmpcfg, context.pmpaddr, context.ctrl)
