@@ -64,7 +64,6 @@ class Variation:
     plan: Callable[[Plan], Plan] | None = None
     agent_defines: tuple[str, ...] = ()
     nonce: Callable[[int], int] | None = None
-    skip_structure: bool = False  # C-05 switched off
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +140,21 @@ class _Run:
             return refusal
 
     def _nonce(self) -> int:
-        digest = hashlib.sha256(f"nonce {self.job.request.seed}".encode()).digest()
+        return self._nonce_of(self.job.request.seed)
+
+    def _nonce_of(self, seed: int) -> int:
+        """Nonces derive from the seed, so that the same seed gives the same journal."""
+        digest = hashlib.sha256(f"nonce {seed}".encode()).digest()
         nonce = int.from_bytes(digest[:8], "little")
         change = self.job.variation.nonce if self.job.variation else None
         return change(nonce) if change else nonce
+
+    def guessable(self) -> str:
+        """ "" when another seed has another nonce; else why canaries prove nothing (M33)."""
+        seed = self.job.request.seed
+        if self._nonce_of(seed) == self._nonce_of(seed + 1):
+            return "canaries do not depend on the seed: an attacker who knows them can restore what he changed"
+        return ""
 
     def _note(self, text: str) -> None:
         self.report("note", text=text)
@@ -264,6 +274,8 @@ class _Row:
         seconds = self.bench.seconds
         run = RowRun(inputs, self.bench, self.owner.journal, self._advance)
         tally = run.run()
+        if why := self.owner.guessable():
+            run.refuse(RefusedProgram("C-08/nonce", "C-08", None, None, Why.CONTROL, why), control=True)
         if self.plan.strategy is not Strategy.STATIC:
             self._calls(run)
             if self.owner.job.sample and not request.only and not request.quick:
@@ -307,8 +319,6 @@ class _Row:
 
     def _structure(self, predictor: Predictor, rights: Any) -> dict[int, Sequence[str]]:
         """C-05: what the registers as read back grant, against the manifest, byte for byte."""
-        if self.owner.job.variation and self.owner.job.variation.skip_structure:
-            return {owner.index: () for owner in self.built.image.owners}
         found: dict[int, Sequence[str]] = {}
         for owner in self.built.image.owners:
             registers = predictor.context_registers(owner.index)

@@ -8,7 +8,7 @@ compares the same RAM; when anything changed, the group is replayed program by p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from rig.answer import Entry
@@ -124,9 +124,9 @@ class RowRun:
         """Results by index."""
         return {seen.index: seen for seen in self._bench.run(programs)}
 
-    def refuse(self, refused: RefusedProgram) -> None:
+    def refuse(self, refused: RefusedProgram, *, control: bool = False) -> None:
         self._journal.write("refused", record.refused(self._in.name, self._in.image, refused))
-        self.tally.entries.append(Entry.refused(refused))
+        self.tally.entries.append(replace(Entry.refused(refused), control=control))
 
     def call(self, export: Export, native: NativeCalls) -> None:
         """C-03 for one export; one record."""
