@@ -8,7 +8,7 @@ sequences: both sides start fresh, state persists inside, a trap ends the sequen
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 

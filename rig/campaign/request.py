@@ -40,7 +40,7 @@ class Request:
 
 
 def choose_boards(text: str | None, subject: Subject) -> tuple[Board, ...]:
-    """`--board A,qemu:B`, else the subject's, else the demo boards. One for planning only may be named: see `run_job`."""
+    """`--board A,qemu:B`, else the subject's, else the demo boards. One for planning only may be named."""
     names = _words(text) or subject.boards or DEFAULT_BOARDS
     found = []
     for name in names:
