@@ -27,7 +27,8 @@ class Linking:
     """What `linking` and `reloc.*` say of one core module."""
 
     code_sites: frozenset[int] = frozenset()  # offsets in the code section's payload that hold a data address
-    data_sites: frozenset[int] = frozenset()  # offsets in the data section's payload that do
+    other_sites: frozenset[int] = frozenset()  # the same for everything else that a linker fills in: indexes, …
+    data_sites: frozenset[int] = frozenset()  # offsets in the data section's payload that hold a data address
     present: bool = False
     stack_pointer: int | None = None  # global index
 
@@ -80,6 +81,7 @@ def linking(module: Module) -> Linking:
         return Linking()
     symbols = _symbols(Cursor(table.payload, f"{module.name}: section 'linking'"))
     code: set[int] = set()
+    other: set[int] = set()
     data: set[int] = set()
     present = False
     for custom in module.customs:
@@ -97,9 +99,11 @@ def linking(module: Module) -> Linking:
             defined = symbol < len(symbols) and not symbols[symbol].undefined
             if type_ in _ADDRESSES and sites is not None and defined:  # a weak undefined symbol is 0 and stays 0
                 sites.add(offset)
+            elif kind == 10:
+                other.add(offset)
         c.done("relocations")
     pointer = next((s.index for s in symbols if s.kind == 2 and s.name == "__stack_pointer"), None)
-    return Linking(frozenset(code), frozenset(data), present, pointer)
+    return Linking(frozenset(code), frozenset(other), frozenset(data), present, pointer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,8 @@ class _Run:
         if index < self.params and index not in self.assigned:
             return Value("param", index)
         values = self.locals.get(index, set())
+        if values and all(v.kind == "index" for v in values):
+            return INDEX
         known = {v for v in values if v.kind in ("const", "global", "call")}
         # p = CONST; loop { …; p = p + 4 }: the steps come out as inexact values of the same origin
         origins = {(v.kind, v.value if v.kind != "const" else v.at) for v in known}

@@ -85,11 +85,14 @@ def _lowest(module: Module, layout: Layout) -> int:
 def _relocated(module: Module, party: Party, place: Slice, known: Known) -> Iterator[tuple[Miss | None, int]]:
     """Every relocated address of the component: a miss or None, and where its instruction is."""
     for site in code_sites(known.twins, known.linking):
-        miss = None
-        if site.fused != (site.own + place.displacement) & M32:
-            id_ = "F12" if site.after_indirect else "W-08"
-            miss = Miss(id_, party.index, site.function, site.at, site.fused, site.op)
-        yield miss, site.at
+        id_ = "F12" if site.after_indirect else "W-08"
+        if not site.address:
+            what = f"{site.op}: {site.own}, which is no address, was changed to {site.fused}; it"
+            yield Miss(id_, party.index, site.function, site.at, site.fused, what), site.at
+        elif site.fused != (site.own + place.displacement) & M32:
+            yield Miss(id_, party.index, site.function, site.at, site.fused, site.op), site.at
+        else:
+            yield None, site.at
     for at, own, fused in _data_words(module, party, place, known.linking):
         if fused != (own + place.displacement) & M32:
             yield Miss("W-08", party.index, None, at, fused, "a pointer in a data segment"), -1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses that a component's own code and data contain, beside what the fuser made of them."""
+"""Addresses and other constants in a component's own code, beside what the fuser made of them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,44 @@ from rig.image.opcodes import LOADS, STORES, Instruction
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One address inside an instruction, in the component (`own`) and after fusion (`fused`)."""
+    """One constant inside an instruction, in the component (`own`) and after fusion (`fused`)."""
 
     function: int  # fused index
     at: int  # offset of the instruction inside the fused code section
     op: str
     own: int
     fused: int
+    address: bool  # a relocation says that it is an address of the component's own data
     after_indirect: bool  # a call_indirect stands before it in its function
 
 
 def code_sites(twins: Mapping[int, Twin], linking: Linking) -> Iterator[Site]:
-    """Every relocated address in the code of one component. The twins' module must be the one `linking` describes."""
-    sites = sorted(linking.code_sites)
+    """Every address in the code of one component, and every other constant that the fuser changed.
+
+    The twins' module must be the one that `linking` describes; without relocations there is nothing to say.
+    """
+    if not linking.present:
+        return
+    addresses, others = sorted(linking.code_sites), sorted(linking.other_sites)
     for function, twin in sorted(twins.items()):
-        mine = sites[bisect_left(sites, twin.body.start) : bisect_left(sites, twin.body.end)]
-        indirect, k = False, 0
+        indirect = False
         for own, fused in zip(twin.body.code, twin.fused.code, strict=True):
-            while k < len(mine) and mine[k] < own.end:
-                if own.at < mine[k]:
-                    yield Site(function, fused.at, fused.op, _address(own), _address(fused), indirect)
-                k += 1
+            before, after = _constant(own), _constant(fused)
+            if before is not None and after is not None:
+                address = _within(addresses, own)
+                if address or (before != after and not _within(others, own)):
+                    yield Site(function, fused.at, fused.op, before, after, address, indirect)
             indirect |= own.op == "call_indirect"
 
 
-def _address(ins: Instruction) -> int:
-    """The immediate of an instruction that can hold an address."""
-    value = ins.imm[2] if ins.op in LOADS or ins.op in STORES else ins.imm[0] if ins.imm else 0
-    return value & 0xFFFF_FFFF
+def _within(sites: list[int], ins: Instruction) -> bool:
+    """Is there a site among the immediates of the instruction?"""
+    k = bisect_left(sites, ins.at + 1)
+    return k < len(sites) and sites[k] < ins.end
+
+
+def _constant(ins: Instruction) -> int | None:
+    """The immediate that can be an address: a static offset, or a constant."""
+    if ins.op in LOADS or ins.op in STORES:
+        return ins.imm[2]
+    return ins.imm[0] & 0xFFFF_FFFF if ins.op == "i32.const" else None

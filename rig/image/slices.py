@@ -204,7 +204,7 @@ def _displacement(module: Module, memory: int, party: Party, known: Known) -> in
         if len(matches) == 1:
             votes[matches[0]] += 1
     for site in code_sites(known.twins, known.linking):
-        if not site.after_indirect:
+        if site.address and not site.after_indirect:
             votes[(site.fused - site.own) & 0xFFFF_FFFF] += 1
     return votes.most_common(1)[0][0] if votes else None
 
