@@ -2,8 +2,9 @@
 """The manifest: who owns which bytes with which rights. One of the two halves of every prediction.
 
 It comes from the image (owners, slices, memories), from what the subject grants, and from addresses: a placement is
-asked only *where* an object starts. Regions, contexts and rounding of the plan are not looked at, so that a wrong plan
-differs from it. Where regions must be coarser than an object the manifest has its own rule of rounding (`slack_end`).
+asked *where* an object starts, and for the subject's grants that it carries. Regions, contexts and rounding of the plan
+are not looked at, so that a wrong plan differs from it. Where regions must be coarser than an object the manifest has
+its own rule of rounding (`slack_end`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from rig.arch.types import Intervals, Kind
 from rig.boards.model import Arch, Board, Protection
 from rig.errors import InfrastructureError
 from rig.image.model import Image, Model, Owner, OwnerKind
-from rig.plan.model import BufferGrant, Lowering, PeripheralGrant, Placement
 from rig.plan.model import Kind as Placing
+from rig.plan.model import Lowering, Placement
 
 _LETTER = {Kind.READ: "r", Kind.WRITE: "w", Kind.EXECUTE: "x"}
 
@@ -62,26 +63,18 @@ class Manifest:
         return {r.name: r.owner for r in self.rows}
 
 
-def manifest(
-    image: Image,
-    placement: Placement,
-    board: Board,
-    symbols: Mapping[str, int],
-    *,
-    peripherals: Sequence[PeripheralGrant] = (),
-    shared_buffers: Sequence[BufferGrant] = (),
-) -> Manifest:
-    """The manifest of a linked image. `peripherals`, `shared_buffers`: the subject's, as given to `place`."""
+def manifest(image: Image, placement: Placement, board: Board) -> Manifest:
+    """The manifest of a linked image. `placement`: a plan's, whose `code` is the range as linked."""
     everybody = [o.index for o in image.owners]
-    rows = [_code(symbols, everybody)]
+    symbols = dict(placement.symbols)
+    rows = [Row("code", *placement.code, None, dict.fromkeys(everybody, "rx"))]
     for owner in image.owners:
         low, high = _symbol(symbols, f"rig_stack_{owner.index}"), _symbol(symbols, f"rig_stack_{owner.index}_end")
         rows.append(Row(f"stack:{owner.index}", low, high, owner.index, {owner.index: "rw"}))
-    data = [*_memories(image, symbols), *_buffers(shared_buffers, symbols)]
-    data = list(_with_table(data, image, placement, board, everybody))
-    rows += [*data, *_slack(data, board)]
+    data = [*_memories(image, symbols), *_granted(image, placement, Placing.SHARED)]
+    rows += [*_with_table(data, image, placement, board, everybody), *_slack(data, board)]
     rows += _window(image, placement, board, symbols, everybody)
-    rows += _devices(peripherals)
+    rows += _granted(image, placement, Placing.PERIPHERAL)
     rows += _agent(placement, board)
     return Manifest(tuple(sorted(rows, key=lambda r: (r.start, r.end))))
 
@@ -105,11 +98,6 @@ def slack_end(board: Board, start: int, end: int) -> int:
 
 
 # -- what belongs to whom -----------------------------------------------------------------------------------------
-
-
-def _code(symbols: Mapping[str, int], everybody: Iterable[int]) -> Row:
-    start, end = _symbol(symbols, "__unpriv_start"), _symbol(symbols, "__unpriv_end")
-    return Row("code", start, end, None, dict.fromkeys(everybody, "rx"))
 
 
 def _memories(image: Image, symbols: Mapping[str, int]) -> Iterator[Row]:
@@ -167,26 +155,14 @@ def _joined(image: Image, rights: Mapping[int, str]) -> dict[int, str]:
     return found
 
 
-def _buffers(buffers: Sequence[BufferGrant], symbols: Mapping[str, int]) -> Iterator[Row]:
-    for i, buffer in enumerate(buffers):
-        start = _symbol(symbols, f"rig_shared_{i}")
-        yield Row(f"shared:{buffer.name}", start, start + buffer.size, None, _merged(buffer.rights))
-
-
-def _devices(peripherals: Sequence[PeripheralGrant]) -> Iterator[Row]:
-    by_name: dict[str, list[PeripheralGrant]] = {}
-    for grant in peripherals:
-        by_name.setdefault(grant.name, []).append(grant)
-    for name, grants in by_name.items():
-        rights = _merged([(g.owner, g.rights) for g in grants])
-        yield Row(f"peripheral:{name}", grants[0].start, grants[0].start + grants[0].size, None, rights)
-
-
-def _merged(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for owner, rights in pairs:
-        found[owner] = "rw" if "w" in found.get(owner, "") + rights else "r"
-    return found
+def _granted(image: Image, placement: Placement, kind: Placing) -> Iterator[Row]:
+    """Peripherals and shared buffers, with the rights that the subject gives."""
+    for placed in placement.all(kind):
+        rights: dict[int, str] = {}
+        for grant in placement.grants:
+            if grant.name == placed.name:
+                rights[grant.owner] = "rw" if "w" in rights.get(grant.owner, "") + grant.rights else "r"
+        yield Row(placed.name, placed.start, placed.end, None, _joined(image, rights))
 
 
 def _with_table(
@@ -207,8 +183,6 @@ def _with_table(
 def _slack(rows: Sequence[Row], board: Board) -> Iterator[Row]:
     """Granted with the object, and so the object owner's, unless the bytes are another row's already."""
     for row in rows:
-        if row.name == "table":
-            continue
         end = slack_end(board, row.start, row.end)
         taken = any(other is not row and other.start < end and row.end < other.end for other in rows)
         if end > row.end and not taken:
@@ -238,5 +212,5 @@ def _agent(placement: Placement, board: Board) -> Iterator[Row]:
 
 def _symbol(symbols: Mapping[str, int], name: str) -> int:
     if name not in symbols:
-        raise InfrastructureError(f"the linked ELF lacks the symbol {name}, so nothing says where it lies")
+        raise InfrastructureError(f"the placement lacks the symbol {name}, so nothing says where it lies")
     return symbols[name]
