@@ -88,8 +88,7 @@ def _aapcs(types: Sequence[str], abi: Abi) -> tuple[list[Place], int, int]:
             if core + size <= 4:
                 places.append(Place(tuple(range(core, core + size))))
                 core += size
-                continue
-            core = 4
+                continue  # else all four are taken by now: nothing is split between registers and stack
         stack += stack % 2 if size == 2 else 0
         places.append(Place(tuple(range(4 + stack, 4 + stack + size))))
         stack += size
