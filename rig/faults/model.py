@@ -69,6 +69,7 @@ class Expect:
     mask: int = 0xFFFF_FFFF  # bits of regs[0] that `value` is compared in
     state: tuple[int, int] | None = None  # Arm: (mask, value) of fault[7], the control state as the handler read it
     base: int | None = None  # regs[0] at the fault: a base register that must have been restored
+    own_side: bool = False  # the watch holds bytes the actor may change: only the focus must stay as it was
     full_record: bool = False  # every field of the fault record is checked (C-08)
 
 

@@ -67,7 +67,7 @@ def ran_astray(case: Case) -> Judgement | None:
 def touched(case: Case) -> str:
     """ "" when nothing that must stay was changed, else what was."""
     seen = case.armed
-    if seen.changed:
+    if seen.changed and not case.program.armed.own_side:
         return f"{seen.changed} watched bytes changed, the first at offset {seen.changed_at}"
     if seen.before != seen.after:
         return f"bytes at the target changed from {seen.before.hex()} to {seen.after.hex()}"
@@ -199,6 +199,8 @@ def _sweep(case: Case) -> Judgement:
         found = traps.bit_count()
         return refused(Why.INFRA, "NO_RECORD", f"{seen.detail} traps counted, {found} in the bitmap", Leg.ARMED)
     access = program.armed.access
+    if traps and (reason := _same_faults(case, traps.bit_count())):
+        return failed("TRAP_WRONG_ADDR", reason)
     if hit := predicted.must_stop & changes:
         return failed("TRAP_LATE" if hit & traps else "ESCAPE_WRITE", _items(first, hit, "changed"))
     if missing := predicted.must_stop & ~traps:
@@ -207,6 +209,16 @@ def _sweep(case: Case) -> Judgement:
     if extra := traps & ~predicted.must_stop:
         return failed("FALSE_TRAP", _items(first, extra, "stopped, though granted"))
     return _canaries(case) or passed("SWEEP_EXACT")
+
+
+def _same_faults(case: Case, traps: int) -> str:
+    """Of a sweep the agent counts faults that name their own address, and faults of one cause."""
+    exact, alike = case.armed.regs[0], case.armed.regs[1]
+    if alike != traps:
+        return f"only {alike} of {traps} faults have the cause of the first"
+    first, _, stride = case.program.sweep or (0, 0, 0)
+    aligned = first % case.program.width == 0 and stride % case.program.width == 0
+    return f"only {exact} of {traps} faults name their own address" if aligned and exact != traps else ""
 
 
 def structure(case: Case) -> str:
