@@ -32,12 +32,15 @@ _NS = 1_000_000_000  # -icount shift=0: one instruction is one virtual nanosecon
 class QemuTarget:
     """`rig.targets.protocol.Target` on QEMU. `load`, then `reset` starts a new process on zeroed RAM."""
 
-    def __init__(self, board: Board, qemu: Tool, *, icount: bool = True) -> None:
-        """`icount`: virtual time counts instructions, so that time limits and ticks repeat exactly."""
+    def __init__(self, board: Board, qemu: Tool, *, icount: bool = True, gdb: bool = False) -> None:
+        """`icount`: virtual time counts instructions, so that time limits and ticks repeat exactly. `gdb`: `reset`
+        also opens a debugger's door, `debugger`."""
         if board.qemu is None:
             raise UsageError(f"board {board.name} has no [qemu] table: it cannot be emulated")
         self._board, self._machine, self._tool, self._icount = board, board.qemu, qemu, icount
+        self._gdb = gdb
         self._elf: Path | None = None
+        self._debugger: socket.socket | None = None
         self._live = ExitStack()
         self._child: Child | None = None
         self._console: SocketConsole | None = None
@@ -62,11 +65,17 @@ class QemuTarget:
             memory = _memory(self._machine.backend_size, stack)
             ours, theirs = socket.socketpair()
             stack.callback(ours.close)
-            with theirs:
+            with ExitStack() as inherited:
+                inherited.enter_context(theirs)
                 argv = command(self._machine, self._elf, memory, theirs.fileno(), self._icount)
-                child = stack.enter_context(
-                    spawn(self._tool, argv, stderr=subprocess.PIPE, pass_fds=(memory, theirs.fileno()))
-                )
+                passed = [memory, theirs.fileno()]
+                if self._gdb:
+                    self._debugger, stub = socket.socketpair()
+                    stack.callback(self._debugger.close)
+                    inherited.enter_context(stub)
+                    argv += debugger(stub.fileno())
+                    passed.append(stub.fileno())
+                child = stack.enter_context(spawn(self._tool, argv, stderr=subprocess.PIPE, pass_fds=passed))
             assert child.stderr is not None
             self._console = SocketConsole(ours, child.stderr.fileno())
             stack.callback(self._console.close)
@@ -113,6 +122,13 @@ class QemuTarget:
         if self._console is None:
             raise UsageError("the target was never started: call reset first")
         return self._console
+
+    @property
+    def debugger(self) -> socket.socket:
+        """A stream to the gdbstub (`rig.targets.rsp`); the core runs until it is told to halt."""
+        if self._debugger is None:
+            raise UsageError("the target has no debugger's door: make it with gdb=True and call reset")
+        return self._debugger
 
     @property
     def time(self) -> Timebase:
@@ -168,6 +184,11 @@ def command(machine: Qemu, elf: Path, memory: int, uart: int, icount: bool) -> l
     if icount:
         words += ["-icount", "shift=0,sleep=off"]
     return words
+
+
+def debugger(stub: int) -> list[str | Path]:
+    """More arguments: a gdbstub behind the inherited socket `stub`."""
+    return ["-chardev", f"socket,id=gdb,fd={stub}", "-gdb", "chardev:gdb"]
 
 
 def _memory(size: int, stack: ExitStack) -> int:
