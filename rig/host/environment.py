@@ -33,7 +33,9 @@ def python(lock: Path) -> Path:
     """
     with cache.friendly("setting up Python packages"):
         text = lock.read_bytes()
-        identity = "\n".join((hashlib.sha256(text).hexdigest(), platform.python_version(), sys.base_prefix))
+        # Resolved: from inside somebody's virtual environment it is still the same Python.
+        base = Path(sys.executable).resolve()
+        identity = "\n".join((hashlib.sha256(text).hexdigest(), platform.python_version(), str(base)))
         place = cache.root() / "venv" / hashlib.sha256(identity.encode()).hexdigest()[:16]
         interpreter = place / "bin" / "python"
         stamp = {"identity": identity}
@@ -44,7 +46,7 @@ def python(lock: Path) -> Path:
             if not _usable(place, stamp):
                 cache.require_space(cache.root(), _SPACE, "setting up Python packages")
                 try:
-                    _make(place, lock)
+                    _make(place, lock, base)
                     cache.write_stamp(place, stamp)
                 except BaseException:
                     shutil.rmtree(place, ignore_errors=True)  # a full disk gets its room back
@@ -56,7 +58,7 @@ def _usable(place: Path, stamp: dict[str, str]) -> bool:
     return cache.read_stamp(place) == stamp and os.access(place / "bin" / "python", os.X_OK)
 
 
-def _make(place: Path, lock: Path) -> None:
+def _make(place: Path, lock: Path, base: Path) -> None:
     if place.exists() or place.is_symlink():
         say("an earlier set-up was interrupted: starting it again")
         shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
@@ -68,13 +70,13 @@ def _make(place: Path, lock: Path) -> None:
         interpreter = place / "bin" / "python"
         # Two steps: `venv` alone would hide what ensurepip says when it fails.
         steps: tuple[list[Argument], ...] = (
-            [sys.executable, "-I", "-m", "venv", "--without-pip", place],
+            [base, "-I", "-m", "venv", "--without-pip", place],
             [interpreter, "-I", "-m", "ensurepip", "--default-pip"],
         )
         for step in steps:
             made = execute(step, env=own, timeout=_LIMIT, watch=lambda _: ticker.update("making the environment"))
             if not made.ok:
-                raise InfrastructureError(_no_venv(made))
+                raise InfrastructureError(_no_venv(base, made))
         arguments = [
             "--require-hashes",
             "--only-binary=:all:",
@@ -101,11 +103,11 @@ def _make(place: Path, lock: Path) -> None:
     ticker.done("the Python packages are installed")
 
 
-def _no_venv(made: Completed) -> str:
+def _no_venv(base: Path, made: Completed) -> str:
     said = f"{made.out}\n{made.err}"
     if re.search(r"No module named '?(venv|ensurepip)", said):
         return (
-            f"{sys.executable} cannot make environments (no venv module): "
+            f"{base} cannot make environments (no venv module): "
             f"install it (Debian: apt-get install python3-venv) or set RIG_PYTHON to another Python"
         )
     return sentence("making a Python environment", made, said.strip().rpartition("\n")[2])

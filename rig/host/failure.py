@@ -51,7 +51,7 @@ def _reason(said: str, words: str) -> str:
             f"the network did not answer ({network[-1]}): check the connection or the proxy settings, and start again"
         )
     if _CHOICE.search(said):
-        return f"there is no package for this Python and machine ({words}): use CPython 3.11 to 3.14 on Linux x86-64"
+        return f"there is no package for this Python and machine ({words}): use CPython 3.11 to 3.13 on Linux x86-64"
     return words
 
 

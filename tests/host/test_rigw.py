@@ -279,6 +279,13 @@ def test_started_through_a_link(checkout: Path, variables: dict[str, str], ready
     assert done.returncode == 0 and done.stderr == ""
 
 
+def test_inside_an_environment_of_the_users_it_is_the_same(rigw: Rigw, ready: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", own], check=True, timeout=60)
+    done = rigw(*HELLO, env={"RIG_CACHE": str(ready), "RIG_PYTHON": str(own / "bin" / "python")})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_exit_code_and_arguments_are_those_of_the_command(rigw: Rigw, ready: Path) -> None:
     code = "import sys; print(sys.argv[1:]); sys.exit(42)"
     done = rigw("python", "-c", code, "a b", "", "$HOME", "*", "--x=1", env={"RIG_CACHE": str(ready)})
