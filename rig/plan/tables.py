@@ -59,14 +59,11 @@ def first_owner(image: Image) -> int | None:
 def contents(image: Image, symbols: Mapping[str, int], type_ids: bytes) -> bytes:
     """The table: addresses of `rig_fn_<n>` (0: empty entry), then the type ids as the object has them.
 
-    InfrastructureError: an entry's function is not in the ELF, or the type ids are not those of this module.
+    Tables that nobody calls through stay empty: what they name may not have been emitted. InfrastructureError: an
+    entry's function is not in the ELF, or the type ids are not those of this module.
     """
     slots: list[int | None] = [None] * entries(image)
-    base: dict[int, int] = {}
-    at = 0
-    for table in image.tables:
-        base[table.index] = at
-        at += table.size
+    base, called = _bases(image), {t.index for t in image.tables if t.owners}
     for element in image.elements:
         if element.offset + len(element.functions) > image.tables[element.table].size:
             raise UsageError(f"{image.name}: an element segment ends beyond table {element.table}; rebuild it")
@@ -74,19 +71,34 @@ def contents(image: Image, symbols: Mapping[str, int], type_ids: bytes) -> bytes
             slots[base[element.table] + element.offset + i] = function
     _check_ids(image, slots, type_ids)
     words = []
-    for slot in slots:
-        name = f"rig_fn_{slot}"
-        if slot is not None and name not in symbols:
-            raise InfrastructureError(f"the linked ELF lacks {name}, which the function table names")
-        words.append(0 if slot is None else symbols[name])
+    for table in image.tables:
+        for slot in slots[base[table.index] : base[table.index] + table.size]:
+            name = f"rig_fn_{slot}"
+            if slot is not None and table.index in called and name not in symbols:
+                raise InfrastructureError(f"the linked ELF lacks {name}, which function table {table.index} names")
+            words.append(symbols[name] if slot is not None and table.index in called else 0)
     return b"".join(w.to_bytes(4, "little") for w in words) + type_ids
 
 
+def _bases(image: Image) -> dict[int, int]:
+    """Table → number of its first entry, all tables one after the other."""
+    base, at = {}, 0
+    for table in image.tables:
+        base[table.index] = at
+        at += table.size
+    return base
+
+
 def _check_ids(image: Image, slots: list[int | None], type_ids: bytes) -> None:
+    """synth leaves the ids out when no table that is called through mixes types."""
     if not type_ids:
-        types = {image.functions[f].type for f in slots if f is not None}
-        if len(types) > 1:
-            raise InfrastructureError(f"the function table mixes {len(types)} types, but the object has no type ids")
+        base = _bases(image)
+        for table in image.tables:
+            inside = slots[base[table.index] : base[table.index] + table.size]
+            types = {image.functions[f].type for f in inside if f is not None}
+            if table.owners and len(types) > 1:
+                raise InfrastructureError(f"function table {table.index} mixes {len(types)} types, but the object has "
+                                          "no type ids")
         return
     if len(type_ids) != 4 * len(slots):
         raise InfrastructureError(f"the object has {len(type_ids)} bytes of table type ids, the module has "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from plan_images import PAGE, Build, Part, parts, rebacked, symbols
+from plan_images import PAGE, UNARY, Build, Part, parts, rebacked, symbols
 
 from rig.boards.load import load_board
 from rig.boards.model import Board
@@ -140,6 +140,20 @@ def test_types_that_differ_need_ids_and_elements_must_fit() -> None:
     del table["rig_fn_1"]
     with pytest.raises(InfrastructureError, match="lacks rig_fn_1"):
         seeds(image, placement, plan, table)
+
+
+def test_a_table_that_nobody_calls_through_stays_empty() -> None:
+    """The fuser leaves tables behind whose functions nothing reaches, of other types, and the lowering drops them."""
+    build = Build(Model.PAGE, [Part("a"), Part("b", indirect=True)], tables=(4, 2))
+    image = build.image()
+    functions = (*image.functions, replace(image.functions[0], index=4, owner=None, type=replace(UNARY, params=())))
+    idle = replace(image, functions=functions, tables=(image.tables[0], replace(image.tables[1], owners=())),
+                   elements=(image.elements[0], Element(1, 0, (4,))))
+    placement = place(idle, ARM, SYNTH)
+    table = symbols(image, placement, ARM)
+    plan = bind(idle, ARM, placement, Strategy.SWITCH, table)
+    data = dict(seeds(idle, placement, plan, table))[placement.find("memory:0").start]
+    assert data[4:16] != bytes(12) and data[16:] == bytes(8)
 
 
 # -- spans --------------------------------------------------------------------------------------------------------
