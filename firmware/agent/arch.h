@@ -19,9 +19,11 @@ void arch_init(void);
 
 /* Protection. The agent works with it off (PMP without lock bits never binds M-mode, so there it may stay). */
 uint32_t arch_accept(struct context *context); /* 0, or which word is refused + 1; puts words into final form */
-void arch_protect(const struct context *context, uint32_t disarm); /* write the whole map, then enable */
-void arch_rearm(const struct context *context, uint32_t disarm);   /* enable again: slots still hold the map */
+enum how_much { WHOLE_MAP, WHAT_DIFFERS }; /* the latter from what the agent knows it wrote last */
+void arch_protect(const struct context *context, uint32_t disarm, enum how_much how_much); /* write, then enable */
+void arch_rearm(const struct context *context, uint32_t disarm); /* enable again: slots still hold the map */
 void arch_unprotect(void);
+void arch_forget_map(void); /* a privileged actor may have written registers */
 uint32_t arch_checksum(void);              /* over the registers as they are now */
 uint32_t arch_readback(uint32_t *words);   /* at most READBACK_WORDS; returns how many */
 enum { READBACK_WORDS = 2 + 2 * MAX_SLOTS };
@@ -45,7 +47,7 @@ bool arch_begin(const struct context *context, uint32_t sp, uint32_t entry, cons
                 const uint32_t *fp, uint32_t nfp);
 /* The actor `saved` made a gate call; resume it with the results of the present actor. */
 void arch_resume(const struct actor *saved, uint32_t result_words);
-void arch_set_level(const struct context *context); /* privilege for the next entry */
+bool arch_set_level(const struct context *context); /* for the next entry or resumption; true: privileged */
 void arch_capture(void);                            /* now.fault and now.regs from the actor as it stopped */
 void arch_enter(void);                              /* run the actor; comes back when it is to be unwound */
 uint32_t arch_fault_address(void);                  /* of the last fault: data address, or the PC for fetches */

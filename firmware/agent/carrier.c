@@ -13,40 +13,76 @@ void carrier_init(void)
     uart_init();
 }
 
-static int ring_get(void)
+static void fence(void)
 {
-    if (rig_mailbox.in_head == ring.in_count)
-        return -1;
-    uint8_t byte = rig_mailbox.in[ring.in_at];
-    ring.in_at = ring.in_at + 1 == RING_IN ? 0 : ring.in_at + 1;
-    rig_mailbox.in_tail = ++ring.in_count;
-    return byte;
+    __asm__ volatile("" ::: "memory"); /* the host is another observer of the same memory, in program order */
 }
 
-static void ring_put(uint8_t byte)
+static bool ring_read(uint8_t *to, uint32_t *count, uint32_t room)
 {
-    while (ring.out_count - rig_mailbox.out_tail >= RING_OUT)
-        rig_mailbox.out_head = ring.out_count; /* full: show what is there and wait for the host */
-    rig_mailbox.out[ring.out_at] = byte;
-    ring.out_at = (ring.out_at + 1) % RING_OUT;
-    ring.out_count++;
+    uint32_t waiting = rig_mailbox.in_head - ring.in_count, taken = 0;
+    fence();
+    const uint8_t *from = (const uint8_t *)rig_mailbox.in;
+    uint8_t *at = to + *count, *end = to + room;
+    bool stop = false;
+    while (taken < waiting && !stop) {
+        uint8_t byte = from[ring.in_at];
+        ring.in_at = ring.in_at + 1 == RING_IN ? 0 : ring.in_at + 1;
+        taken++;
+        if (byte)
+            *at++ = byte;
+        stop = !byte || at == end;
+    }
+    *count = (uint32_t)(at - to);
+    fence();
+    if (taken)
+        rig_mailbox.in_tail = ring.in_count += taken;
+    return stop;
 }
 
-int carrier_get(enum carrier carrier)
+static void ring_write(const uint8_t *bytes, uint32_t count)
 {
-    return carrier == CARRIER_RING ? ring_get() : uart_get();
+    uint8_t *to = (uint8_t *)rig_mailbox.out;
+    for (uint32_t done = 0; done < count;) {
+        uint32_t room, piece = count - done;
+        while ((room = RING_OUT - (ring.out_count - rig_mailbox.out_tail)) == 0)
+            ;
+        piece = piece < room ? piece : room;
+        piece = piece < RING_OUT - ring.out_at ? piece : RING_OUT - ring.out_at;
+        piece &= ~3u; /* the host takes any number of bytes */
+        if (!piece)
+            continue;
+        copy_words(to + ring.out_at, bytes + done, piece);
+        ring.out_at = (ring.out_at + piece) % RING_OUT;
+        fence();
+        rig_mailbox.out_head = ring.out_count += piece;
+        done += piece;
+    }
 }
 
-void carrier_put(enum carrier carrier, uint8_t byte)
+static bool uart_read(uint8_t *to, uint32_t *count, uint32_t room)
+{
+    int byte;
+    while ((byte = uart_get()) >= 0) {
+        if (byte == 0)
+            return true;
+        to[(*count)++] = (uint8_t)byte;
+        if (*count == room)
+            return true;
+    }
+    return false;
+}
+
+bool carrier_read(enum carrier carrier, uint8_t *to, uint32_t *count, uint32_t room)
+{
+    return carrier == CARRIER_RING ? ring_read(to, count, room) : uart_read(to, count, room);
+}
+
+void carrier_write(enum carrier carrier, const uint8_t *bytes, uint32_t count)
 {
     if (carrier == CARRIER_RING)
-        ring_put(byte);
+        ring_write(bytes, count);
     else
-        uart_put(byte);
-}
-
-void carrier_flush(enum carrier carrier)
-{
-    if (carrier == CARRIER_RING)
-        rig_mailbox.out_head = ring.out_count;
+        for (uint32_t i = 0; i < count; i++)
+            uart_put(bytes[i]);
 }

@@ -12,8 +12,12 @@ int uart_get(void); /* a byte, or -1 */
 void uart_put(uint8_t byte);
 
 void carrier_init(void);
-int carrier_get(enum carrier carrier); /* a byte, or -1 */
-void carrier_put(enum carrier carrier, uint8_t byte);
-void carrier_flush(enum carrier carrier);
+
+/* Append what arrived to to[*count], up to and without a zero. True: a zero came, or *count reached `room`; false:
+ * nothing more is there. */
+bool carrier_read(enum carrier carrier, uint8_t *to, uint32_t *count, uint32_t room);
+
+/* `bytes` aligned to 4, `count` a multiple of 4; waits for room. */
+void carrier_write(enum carrier carrier, const uint8_t *bytes, uint32_t count);
 
 #endif

@@ -29,19 +29,18 @@ static bool believed_same(const struct context *context)
 }
 #endif
 
-void context_in(struct context *context)
+void context_in(struct context *context, enum how_much how_much)
 {
-    arch_unprotect();
     window_out();
     window_in(context);
     now.context = context->id;
-    arch_set_level(context);
+    now.privileged |= arch_set_level(context);
 #ifdef RIG_MUTANT_M21
     if (believed_same(context))
         arch_rearm(context, now.disarm);
     else
 #endif
-        arch_protect(context, now.disarm);
+        arch_protect(context, now.disarm, how_much);
     now.live = arch_checksum();
 }
 
@@ -53,4 +52,6 @@ void context_out(void)
 #endif
     arch_unprotect();
     window_out();
+    if (now.privileged)
+        arch_forget_map();
 }

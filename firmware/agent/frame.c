@@ -6,13 +6,13 @@
 enum {
     HEADER = 4,
     CRC = 4,
+    BLOCK = 254, /* longest run that COBS puts behind one code byte */
     FRAME_MAX = HEADER + PAYLOAD_MAX + CRC,
-    RAW_MAX = FRAME_MAX + FRAME_MAX / 254 + 1,
-    BLOCK = 254 /* longest run COBS puts behind one code byte */
+    RAW_MAX = FRAME_MAX + FRAME_MAX / BLOCK + 1
 };
 
 static struct receiver {
-    _Alignas(4) uint8_t bytes[RAW_MAX];
+    _Alignas(4) uint8_t bytes[RAW_MAX + 3];
     uint32_t count;
     bool oversize;
 } receivers[CARRIERS];
@@ -21,64 +21,80 @@ static enum carrier carrier;
 static bool chosen; /* the first valid HELLO decides the carrier */
 static uint16_t answering;
 
-static const uint32_t nibble[16] = {0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4,
-                                    0x4DB26158, 0x5005713C, 0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C,
-                                    0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C};
-static uint32_t table[256]; /* made from `nibble` when first needed: two steps per byte become one */
+/* CRC-32 (zlib), four bytes at a time. */
 
+static uint32_t tables[4][256];
+
+static void make_tables(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (uint32_t bit = 0; bit < 8; bit++)
+            c = c >> 1 ^ (0xEDB88320 & -(c & 1));
+        tables[0][i] = c;
+    }
+    for (uint32_t t = 1; t < 4; t++)
+        for (uint32_t i = 0; i < 256; i++)
+            tables[t][i] = tables[t - 1][i] >> 8 ^ tables[0][tables[t - 1][i] & 0xFF];
+}
+
+/* `bytes` aligned to 4 */
 static uint32_t crc32(uint32_t crc, const uint8_t *bytes, uint32_t count)
 {
-    if (!table[1])
-        for (uint32_t i = 0; i < 256; i++) {
-            uint32_t c = i;
-            c = c >> 4 ^ nibble[c & 15];
-            table[i] = c >> 4 ^ nibble[c & 15];
-        }
-    for (uint32_t i = 0; i < count; i++)
-        crc = crc >> 8 ^ table[(crc ^ bytes[i]) & 0xFF];
+    if (!tables[0][1])
+        make_tables();
+    for (; count >= 4; count -= 4, bytes += 4) {
+        crc ^= *(const uint32_t *)bytes;
+        crc = tables[3][crc & 0xFF] ^ tables[2][crc >> 8 & 0xFF] ^ tables[1][crc >> 16 & 0xFF] ^ tables[0][crc >> 24];
+    }
+    for (; count; count--)
+        crc = crc >> 8 ^ tables[0][(crc ^ *bytes++) & 0xFF];
     return crc;
 }
 
-/* Sending: the block since the last zero waits here until its code byte is known. */
+/* Sending */
+
 static struct {
-    uint8_t bytes[BLOCK];
-    uint32_t count;
-} block;
+    _Alignas(4) uint8_t bytes[RAW_MAX + 4];
+    uint32_t count; /* bytes so far, the open block included */
+    uint32_t code;  /* where the open block's code byte goes */
+} out;
 
-static void end_block(void)
+static void begin_block(void)
 {
-    carrier_put(carrier, (uint8_t)(block.count + 1));
-    for (uint32_t i = 0; i < block.count; i++)
-        carrier_put(carrier, block.bytes[i]);
-    block.count = 0;
+    out.code = out.count++;
 }
 
-static void put(const uint8_t *bytes, uint32_t count)
+static void encode(const uint8_t *from, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (bytes[i])
-            block.bytes[block.count++] = bytes[i];
-        if (!bytes[i] || block.count == BLOCK)
-            end_block();
+    uint8_t *to = out.bytes + out.count, *code = out.bytes + out.code;
+    for (const uint8_t *end = from + count; from != end; from++) {
+        uint8_t byte = *from;
+        if (byte)
+            *to++ = byte;
+        if (!byte || to - code == BLOCK + 1) {
+            *code = (uint8_t)(to - code);
+            code = to++;
+        }
     }
-}
-
-static uint32_t put_checked(uint32_t crc, const uint8_t *bytes, uint32_t count)
-{
-    put(bytes, count);
-    return crc32(crc, bytes, count);
+    out.count = (uint32_t)(to - out.bytes);
+    out.code = (uint32_t)(code - out.bytes);
 }
 
 void frame_send(uint8_t type, const void *payload, uint32_t length)
 {
-    const uint8_t header[HEADER] = {type, 0, (uint8_t)answering, (uint8_t)(answering >> 8)};
-    uint32_t crc = put_checked(0xFFFFFFFF, header, HEADER);
-    crc = ~put_checked(crc, payload, length);
-    const uint8_t tail[CRC] = {(uint8_t)crc, (uint8_t)(crc >> 8), (uint8_t)(crc >> 16), (uint8_t)(crc >> 24)};
-    put(tail, CRC);
-    end_block();
-    carrier_put(carrier, 0);
-    carrier_flush(carrier);
+    _Alignas(4) uint8_t header[HEADER] = {type, 0, (uint8_t)answering, (uint8_t)(answering >> 8)};
+    uint32_t crc = ~crc32(crc32(0xFFFFFFFF, header, HEADER), payload, length);
+    out.count = 0;
+    begin_block();
+    encode(header, HEADER);
+    encode(payload, length);
+    encode((const uint8_t *)&crc, CRC);
+    out.bytes[out.code] = (uint8_t)(out.count - out.code);
+    do
+        out.bytes[out.count++] = 0; /* the end, and more of it up to a whole word: the ring copies words */
+    while (out.count & 3);
+    carrier_write(carrier, out.bytes, out.count);
 }
 
 static void send_error(uint16_t code, uint32_t detail)
@@ -87,26 +103,31 @@ static void send_error(uint16_t code, uint32_t detail)
     frame_send(FRAME_ERROR, words, sizeof words);
 }
 
-/* Decode in place (the result is never longer). Returns its length, or 0 when the bytes are no frame. */
+/* Receiving */
+
+/* Decode in place (the result is never longer). Returns its length without the CRC, or 0 when it is no frame. */
 static uint32_t decode(uint8_t *bytes, uint32_t count)
 {
-    uint32_t from = 0, to = 0;
-    while (from < count) {
-        uint32_t code = bytes[from++]; /* never 0: zeros end frames */
-        if (from + code - 1 > count)
+    const uint8_t *from = bytes, *end = bytes + count;
+    uint8_t *to = bytes;
+    while (from < end) {
+        uint32_t code = *from++; /* never 0: zeros end frames */
+        const uint8_t *next = from + code - 1;
+        if (next > end)
             return 0;
-        for (uint32_t i = 1; i < code; i++)
-            bytes[to++] = bytes[from++];
-        if (code != BLOCK + 1 && from < count)
-            bytes[to++] = 0;
+        while (from != next)
+            *to++ = *from++;
+        if (code != BLOCK + 1 && from != end)
+            *to++ = 0;
     }
-    if (to < HEADER + CRC)
+    uint32_t length = (uint32_t)(to - bytes);
+    if (length < HEADER + CRC)
         return 0;
-    uint32_t crc = ~crc32(0xFFFFFFFF, bytes, to - CRC);
+    uint32_t crc = ~crc32(0xFFFFFFFF, bytes, length - CRC);
     for (uint32_t i = 0; i < CRC; i++)
-        if (bytes[to - CRC + i] != (uint8_t)(crc >> 8 * i))
+        if (bytes[length - CRC + i] != (uint8_t)(crc >> 8 * i))
             return 0;
-    return to - CRC;
+    return length - CRC;
 }
 
 /* A zero arrived: is what came before it a frame that counts? */
@@ -143,15 +164,13 @@ struct frame frame_receive(void)
             if (chosen && c != carrier)
                 continue;
             struct receiver *r = &receivers[c];
-            int byte;
-            while ((byte = carrier_get(c)) >= 0) {
-                if (byte == 0) {
-                    if (complete(r, c, &frame))
-                        return frame;
-                } else if (r->count < RAW_MAX) {
-                    r->bytes[r->count++] = (uint8_t)byte;
-                } else {
+            /* One byte of room is kept, so that a full buffer means too long. */
+            while (carrier_read(c, r->bytes, &r->count, RAW_MAX + 1)) {
+                if (r->count > RAW_MAX) {
                     r->oversize = true;
+                    r->count = 0;
+                } else if (complete(r, c, &frame)) {
+                    return frame;
                 }
             }
         }

@@ -75,7 +75,7 @@ bool on_call(uint32_t index)
     if (!arch_begin(callee, sp, s->target, words, s->reg_words, NULL, 0))
         return refuse(TOO_DEEP, index);
     now.caller = now.context;
-    context_in(callee);
+    context_in(callee, WHOLE_MAP);
     return true;
 }
 
@@ -89,7 +89,7 @@ bool on_return(void)
     arch_resume(&call->actor, plan.seams[call->seam].result_words);
     caller->live_sp = call->live_sp;
     now.caller = call->caller;
-    context_in(caller);
+    context_in(caller, WHOLE_MAP);
     return true;
 }
 

@@ -7,7 +7,7 @@
 struct now now;
 
 static struct {
-    uint8_t original[MAX_WATCH], start[MAX_WATCH], end[MAX_WATCH];
+    _Alignas(4) uint8_t original[MAX_WATCH], start[MAX_WATCH], end[MAX_WATCH];
 } watch;
 static uint8_t blob[2 * (MAX_SWEEP / 8)];
 static uint32_t blob_length;
@@ -58,7 +58,7 @@ static bool enter(struct context *context, uint32_t entry, const uint32_t *words
     if (!arch_begin(context, sp, entry, words, in_registers, words + nargs, nfargs))
         return false;
     now.caller = NOBODY;
-    context_in(context);
+    context_in(context, WHAT_DIFFERS);
     if (report)
         readback_take();
     arch_timer_start(limit_us);
@@ -146,7 +146,7 @@ static bool as_callee(struct context *context, bool (*copy)(uint32_t, void *, ui
 {
     if (length == 0)
         return true;
-    context_in(context);
+    context_in(context, WHAT_DIFFERS);
     bool done = copy(address, bytes, length);
     if (!done)
         on_stop(TRAPPED, 0);
@@ -278,12 +278,17 @@ static void carry_out(const struct program_parts *parts)
 
 static void compare(struct result *r, uint32_t length)
 {
-    for (uint32_t i = 0; i < length; i++)
+    for (uint32_t i = 0; i < length; i++) {
+        if (i % 4 == 0 && *(uint32_t *)(watch.start + i) == *(uint32_t *)(watch.end + i)) {
+            i += 3;
+            continue;
+        }
         if (watch.start[i] != watch.end[i]) {
             if (!r->changed)
                 r->changed_at = (uint16_t)i;
             r->changed++;
         }
+    }
 }
 
 static void report(struct result *r)
@@ -328,7 +333,7 @@ void program_run(const struct program_parts *parts)
     const struct program *p = parts->program;
     bool watched = p->watch_len && p->verb != SWEEP && p->verb != FRESH;
     bool planted = (p->flags & FLAG_PLANT) && p->verb != FRESH;
-    uint8_t before[16] = {0}, after[16] = {0};
+    _Alignas(4) uint8_t before[16] = {0}, after[16] = {0};
 
     begin(p);
     if (parts->bad) {
@@ -357,15 +362,15 @@ void program_run(const struct program_parts *parts)
         if (planted)
             arch_sync_code();
     }
-    if (now.disarm == DISARM_PRIVILEGE)
+    if (now.privileged)
         arch_reassert();
     readback_send();
     struct result *r = result_open(blob_length);
     report(r);
     if (seen)
         compare(r, p->watch_len);
-    copy_bytes(r->before, before, sizeof before);
-    copy_bytes(r->after, after, sizeof after);
+    copy_words(r->before, before, sizeof before);
+    copy_words(r->after, after, sizeof after);
     copy_bytes(r->blob, blob, blob_length);
     result_close(r);
 }

@@ -10,12 +10,14 @@ struct now {
     uint32_t index;
     uint8_t verb, leg, disarm, flags;
     uint8_t outcome, step, context, caller;
+    bool privileged; /* an actor was, on purpose or by a plan's mistake */
     uint32_t detail, fault[8], regs[4], live, ticks;
 };
 extern struct now now;
 
-/* Whole context change: window and map. The checksum of what is then live goes to now.live. */
-void context_in(struct context *context);
+/* Whole context change: window and map; protection must be off. The checksum of what is then live: now.live.
+ * The gate writes every register; entries from here may leave those that hold the value already. */
+void context_in(struct context *context, enum how_much how_much);
 void context_out(void); /* ends with protection off and nobody in */
 
 /* Why the actor stopped; each returns whether to resume it (true) or to unwind (false). */

@@ -28,8 +28,7 @@ _UART = {"cmsdk": "RIG_UART_CMSDK", "16550": "RIG_UART_16550"}
 
 def sources(arch: Arch) -> tuple[Path, ...]:
     """All files that become objects, in a fixed order."""
-    root = data_dir("firmware") / "agent"
-    return tuple(sorted(p for folder in (root, root / arch.value) for p in folder.iterdir() if p.suffix in (".c", ".S")))
+    return tuple(path for path in inputs(arch) if path.suffix in (".c", ".S"))
 
 
 def inputs(arch: Arch) -> tuple[Path, ...]:
@@ -42,9 +41,10 @@ def flags(board: Board, defines: Sequence[str] = ()) -> tuple[str, ...]:
     """Compiler flags: the board's ABI, and its facts as macros. `defines`: seeded bugs, of `MUTANTS`."""
     unknown = set(defines) - MUTANTS
     if unknown:
-        raise UsageError(f"the agent knows no seeded bug {', '.join(sorted(unknown))}: one of {', '.join(sorted(MUTANTS))}")
+        known = ", ".join(sorted(MUTANTS))
+        raise UsageError(f"the agent knows no seeded bug {', '.join(sorted(unknown))}: one of {known}")
     if board.roles is None or board.uart is None or board.uart_kind not in _UART:
-        raise UsageError(f"board {board.name} is described for planning only: the reference runtime needs [roles] and [uart]")
+        raise UsageError(f"board {board.name} is described for planning only: the runtime needs [roles] and [uart]")
     start, end = board.roles.shared_ram
     facts = [
         f"RIG_SHARED_START={start:#x}u", f"RIG_SHARED_END={end:#x}u", _UART[board.uart_kind],

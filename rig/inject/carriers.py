@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from rig.errors import InfrastructureError
-from rig.targets.protocol import Console
+from rig.targets.protocol import Console, SharedTarget
 
 NOTHING_RUNS = 0xFFFF_FFFF
 
@@ -45,6 +44,12 @@ class Carrier(Protocol):
     def check(self) -> None:
         """Raises InfrastructureError when the board is gone."""
 
+    def wake(self) -> None:
+        """The agent is about to be asked."""
+
+    def rest(self) -> None:
+        """Nobody waits for the agent until `wake`."""
+
     def running(self) -> int | None:
         """Index of the program that runs, None when none does or nobody can tell."""
 
@@ -57,11 +62,14 @@ class RingCarrier:
 
     capacity = RING_IN
 
-    def __init__(self, mailbox: npt.NDArray[np.uint8], check: Callable[[], None]) -> None:
-        """`mailbox`: the 64 KiB of `rig_mailbox` in shared RAM; `check`: raises when the board is gone."""
-        if len(mailbox) != MAILBOX_SIZE:
-            raise ValueError(f"a mailbox has {MAILBOX_SIZE} bytes, not {len(mailbox)}")
-        self.check = check
+    def __init__(self, target: SharedTarget, address: int) -> None:
+        """`address`: native address of `rig_mailbox`. An idle agent looks at its ring all the time: while it rests, the
+        target is halted."""
+        at = address - target.shared_start
+        if at < 0 or at % 4 or at + MAILBOX_SIZE > len(target.shared):
+            raise InfrastructureError(f"rig_mailbox at {address:#x} does not lie in the RAM that the host maps")
+        mailbox = target.shared[at : at + MAILBOX_SIZE]
+        self.check, self.wake, self.rest = target.check, target.run, target.halt
         self._words = mailbox[:_IN].view("<u4")
         self._in = mailbox[_IN : _IN + RING_IN]
         self._out = mailbox[_OUT : _OUT + RING_OUT]
@@ -107,7 +115,7 @@ class RingCarrier:
                 return b""
             time.sleep(_NAP if spins < 2 * _SPINS else _LONG_NAP)
         if count > RING_OUT:
-            raise InfrastructureError(f"the agent's ring claims {count} bytes, {RING_OUT} fit: the mailbox was overwritten")
+            raise InfrastructureError(f"the agent's ring claims {count} bytes, {RING_OUT} fit: it was overwritten")
         first = self._out[self._out_at : self._out_at + count].tobytes()
         data = first + self._out[: count - len(first)].tobytes()
         self._out_at = (self._out_at + count) % RING_OUT
@@ -142,6 +150,10 @@ class StreamCarrier:
 
     def receive(self, timeout: float) -> bytes:
         return self._console.receive(timeout)
+
+    def wake(self) -> None: ...
+
+    def rest(self) -> None: ...
 
     def running(self) -> int | None:
         return None

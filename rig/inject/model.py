@@ -35,6 +35,9 @@ class Flag(IntFlag):
     FP = 8  # RISC-V: mstatus.FS on for this program
 
 
+NO_FLAGS = Flag(0)
+
+
 class Outcome(IntEnum):
     RETURNED = 0
     TRAPPED = 1
@@ -68,7 +71,7 @@ class Program:
     leg: Leg
     steps: tuple[Step, ...] = ()
     disarm: Disarm = Disarm.NOTHING
-    flags: Flag = Flag(0)
+    flags: Flag = NO_FLAGS
     watch: int = 0  # first byte of the watched window; 0: none
     watch_len: int = 0  # ≤ 64
     focus: int = 0  # address whose 16 bytes are reported before and after
@@ -90,8 +93,8 @@ class Observation:
     outcome: Outcome
     leg: Leg
     step: int
-    fault: tuple[int, ...]  # 8 words. Arm: cfsr hfsr mmfar bfar pc psr exc_return control|primask<<8|faultmask<<9|basepri<<16
-    # RISC-V: mcause mtval mepc mstatus 0 0 0 0
+    fault: tuple[int, ...]  # 8 words. RISC-V: mcause mtval mepc mstatus 0 0 0 0
+    # Arm: cfsr hfsr mmfar bfar pc psr exc_return control|primask<<8|faultmask<<9|basepri<<16
     regs: tuple[int, ...]  # 4 words. returned: r0 r1 s0 s1 (a0 a1 0 0); trapped: r0–r3 (a0–a3) at the fault
     context: int  # context that ran at the end
     caller: int  # context that called it through the gate; 0xFF: none
@@ -109,7 +112,7 @@ class Observation:
 class ReadBack:
     context: int
     leg: Leg
-    words: tuple[int, ...]  # Arm: MPU_TYPE MPU_CTRL then (RBAR RASR)*; RISC-V: mseccfg, n, cfg bytes packed in words, addr*
+    words: tuple[int, ...]  # Arm: MPU_TYPE MPU_CTRL (RBAR RASR)*; RISC-V: mseccfg, n, cfg bytes packed in words, addr*
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
 from rig.errors import InfrastructureError
@@ -75,6 +76,10 @@ class Session:
 
     def hello(self, nonce: int, *, timeout: float = 10.0) -> Hello:
         """Who is there? Raises AgentError when nobody answers this nonce in `timeout` seconds."""
+        with self._awake():
+            return self._greet(nonce, timeout)
+
+    def _greet(self, nonce: int, timeout: float) -> Hello:
         deadline = time.monotonic() + timeout
         self._carrier.open(timeout)
         while (left := deadline - time.monotonic()) > 0:
@@ -111,35 +116,45 @@ class Session:
             for at in range(0, len(data), wire.SEED_MAX):
                 part = data[at : at + wire.SEED_MAX]
                 frames.append((Type.SEED, wire.seed(address + at, part), f"seed {address + at:#x}"))
-        self._exchange(frames)
+        with self._awake():
+            self._exchange(frames)
 
     def run(self, programs: Sequence[Program]) -> list[Observation]:
         """Carry out programs; observations in the same order. READBACKs go to `read_backs`.
 
         Raises AgentHang (naming the program), AgentPanic, TargetDied from the carrier, or AgentError.
         """
+        with self._awake():
+            return self._carry_out(programs)
+
+    def _carry_out(self, programs: Sequence[Program]) -> list[Observation]:
         observations: list[Observation] = []
         waiting = wire.batches(programs)
-        in_flight: deque[int] = deque()  # programs of each batch on its way
+        in_flight: deque[tuple[int, int]] = deque()  # (seq, programs) of each batch on its way
         finished = 0
         following: tuple[bytes, int] | None = next(waiting, None)
         patience = self._patience + max((_seconds(p) for p in programs), default=0.0)
         while following is not None or in_flight:
             while following is not None and len(in_flight) < _BATCHES_AHEAD:
                 self._send(Type.BATCH, following[0])
-                in_flight.append(following[1])
+                in_flight.append((self._seq, following[1]))
                 following = next(waiting, None)
             frame = self._next(patience)
+            seq, programs_in_it = in_flight[0]
+            if frame.seq != seq:
+                raise self._unexpected(frame)
             if frame.type == Type.RESULTS:
                 observations += self._decoded(wire.decode_results, frame)
             elif frame.type == Type.READBACK:
                 self.read_backs.append(self._decoded(wire.decode_readback, frame))
             elif frame.type == Type.BATCH_DONE:
                 done, ticks = self._pair(frame)
-                finished += in_flight.popleft()
+                in_flight.popleft()
+                finished += programs_in_it
                 self.ticks += ticks
-                if len(observations) != finished:
-                    raise AgentError(f"the agent did {done} programs of a batch and reported {len(observations)} of {finished}")
+                if done != programs_in_it or len(observations) != finished:
+                    reported = f"{len(observations)} of {finished} programs are reported"
+                    raise AgentError(f"the agent did {done} programs of {programs_in_it}, {reported}")
             else:
                 raise self._unexpected(frame)
         for p, o in zip(programs, observations, strict=True):
@@ -149,6 +164,10 @@ class Session:
 
     def read_memory(self, address: int, length: int) -> bytes:
         """Memory through the agent (peripherals and private registers too). Raises AgentError where it faults."""
+        with self._awake():
+            return self._fetch(address, length)
+
+    def _fetch(self, address: int, length: int) -> bytes:
         data = b""
         while len(data) < length:
             part = min(length - len(data), wire.SEED_MAX)
@@ -158,11 +177,21 @@ class Session:
                 raise self._unexpected(frame)
             at, piece = self._decoded(wire.decode_memory, frame)
             if at != address + len(data) or len(piece) != part:
-                raise AgentError(f"the agent answered {len(piece)} bytes at {at:#x} where {part} at {address + len(data):#x} were asked")
+                asked = f"{part} at {address + len(data):#x}"
+                raise AgentError(f"the agent answered {len(piece)} bytes at {at:#x} where {asked} were asked")
             data += piece
         return data
 
     # Frames
+
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        self._carrier.wake()
+        try:
+            yield
+        finally:
+            with suppress(InfrastructureError):  # gone: whoever uses it next is told
+                self._carrier.rest()
 
     def _send(self, kind: Type, payload: bytes) -> None:
         self._seq = (self._seq + 1) & 0xFFFF
@@ -188,7 +217,7 @@ class Session:
         if answered != kind:
             raise AgentError(f"the agent acknowledged frame type {answered:#x} where {kind:#x} was due")
         if status:
-            raise AgentError(f"the agent refused {what}: {_STATUS.get(status, f'status {status}')} (detail {detail:#x})")
+            raise AgentError(f"the agent refused {what}: {_status(status, detail)}")
 
     def _arriving(self, seconds: float) -> Iterator[Frame]:
         """Frames until one wait of `seconds` brings nothing."""
@@ -234,7 +263,7 @@ class Session:
 
     def _known(self, answer: Hello) -> Hello:
         if answer.protocol != wire.PROTOCOL:
-            raise AgentError(f"the agent speaks protocol {answer.protocol}, this rig {wire.PROTOCOL}: build the image again")
+            raise AgentError(f"the agent speaks protocol {answer.protocol}, this rig {wire.PROTOCOL}: build it again")
         return answer
 
     def _pair(self, frame: Frame) -> tuple[int, int]:
@@ -258,13 +287,17 @@ class Session:
             return AgentError(f"the agent reports: {_ERRORS.get(code, f'error {code}')} (detail {detail:#x})", running)
         if frame.type == Type.ACK:
             _, status, detail = self._decoded(wire.decode_ack, frame)
-            return AgentError(f"the agent refused: {_STATUS.get(status, f'status {status}')} (detail {detail:#x})", running)
+            return AgentError(f"the agent refused: {_status(status, detail)}", running)
         return AgentError(f"a frame of type {frame.type:#x} arrived out of turn", running)
 
 
 def _panicked(code: int, detail: int, running: int | None) -> AgentPanic:
     why = _PANICS.get(code, "panic {code}, detail {detail:#x}").format(code=code, detail=detail)
     return AgentPanic(f"the agent stopped: {why}", running)
+
+
+def _status(status: int, detail: int) -> str:
+    return f"{_STATUS.get(status, f'status {status}')} (detail {detail:#x})"
 
 
 def _seconds(p: Program) -> float:

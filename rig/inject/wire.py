@@ -56,8 +56,8 @@ def hello(nonce: int) -> bytes:
 def context(plan: ContextPlan, stack_end: int) -> bytes:
     """CONTEXT. `stack_end`: end of the owner's stack object (its initial SP lies at or below it)."""
     slots = len(plan.arm) or len(plan.pmpaddr)
-    head = pack(_CONTEXT, f"context {plan.id}", plan.id, plan.owner, slots, plan.control, plan.ctrl, plan.stack_low, plan.sp,
-                plan.r9, plan.r10, plan.r11, plan.instance, plan.window_save, stack_end)  # fmt: skip
+    head = pack(_CONTEXT, f"context {plan.id}", plan.id, plan.owner, slots, plan.control, plan.ctrl, plan.stack_low,
+                plan.sp, plan.r9, plan.r10, plan.r11, plan.instance, plan.window_save, stack_end)  # fmt: skip
     if plan.arm:
         return head + b"".join(pack(_PAIR, f"context {plan.id}, map", *words) for words in plan.arm)
     cfg = bytes(plan.pmpcfg)
@@ -91,11 +91,10 @@ def read(address: int, length: int) -> bytes:
 
 def program(p: Program) -> bytes:
     """One program as it stands in a BATCH (multiple of 4 bytes)."""
-    parts = [
-        pack(_PROGRAM, f"program {p.index}", p.index, p.verb, p.leg, p.disarm, p.flags, p.watch, p.watch_len, len(p.steps),
-             p.focus, p.limit_us, p.first, p.count, p.stride, p.realloc, p.data_base, p.ret_bytes, p.ret_list,
-             p.ret_elem, len(p.payloads))  # fmt: skip
-    ]
+    head = pack(_PROGRAM, f"program {p.index}", p.index, p.verb, p.leg, p.disarm, p.flags, p.watch, p.watch_len,
+                len(p.steps), p.focus, p.limit_us, p.first, p.count, p.stride, p.realloc, p.data_base, p.ret_bytes,
+                p.ret_list, p.ret_elem, len(p.payloads))  # fmt: skip
+    parts = [head]
     parts += (_step(p, step) for step in p.steps)
     parts += (_payload(p, payload) for payload in p.payloads)
     return b"".join(parts)
@@ -120,7 +119,8 @@ def batches(programs: Sequence[Program]) -> Iterator[tuple[bytes, int]]:
     for p in programs:
         data = program(p)
         if len(data) + _BATCH.size > PAYLOAD_MAX:
-            raise ValueError(f"program {p.index} takes {len(data)} bytes, at most {PAYLOAD_MAX - _BATCH.size} fit a frame")
+            most = PAYLOAD_MAX - _BATCH.size
+            raise ValueError(f"program {p.index} takes {len(data)} bytes, at most {most} fit a frame")
         if size + len(data) > PAYLOAD_MAX:
             yield _BATCH.pack(len(parts)) + b"".join(parts), len(parts)
             parts, size = [], _BATCH.size

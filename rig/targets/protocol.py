@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from rig.errors import InfrastructureError
 
 
@@ -73,3 +76,15 @@ class Target(Protocol):
 
     @property
     def time(self) -> Timebase: ...
+
+
+class SharedTarget(Target, Protocol):
+    """A target whose RAM this process maps: reads and writes need no stop and no agent."""
+
+    @property
+    def shared(self) -> npt.NDArray[np.uint8]:
+        """The RAM as it is right now."""
+
+    @property
+    def shared_start(self) -> int:
+        """Native address of its first byte."""

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from rig.boards.model import Arch, Board, Qemu
 from rig.errors import InfrastructureError, UsageError
-from rig.host.tool import Child, Tool, spawn
+from rig.host.process import Child
+from rig.host.tool import Tool, spawn
 from rig.targets.console import SocketConsole
 from rig.targets.protocol import TargetDied, Timebase
 
@@ -112,10 +113,11 @@ class QemuTarget:
         console.drain(2.0)
         words = console.words.strip()[-2000:]
         if -code == signal.SIGABRT and _LOCKUP in words:
-            raise TargetDied(f"the core locked up: {words.splitlines()[0]}", returncode=code, lockup=True, last_words=words)
+            why = words.splitlines()[0]
+            raise TargetDied(f"the core locked up: {why}", returncode=code, lockup=True, last_words=words)
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise TargetDied(f"QEMU {how}: {words.splitlines()[-1] if words else 'without a word'}",
-                         returncode=code, last_words=words)
+        why = words.splitlines()[-1] if words else "without a word"
+        raise TargetDied(f"QEMU {how}: {why}", returncode=code, last_words=words)
 
     @property
     def console(self) -> SocketConsole:

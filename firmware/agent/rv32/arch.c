@@ -31,6 +31,7 @@ static void settings(void)
 
 void arch_reassert(void)
 {
+    arch_forget_map();
     settings();
 }
 
@@ -107,10 +108,11 @@ uint32_t arch_word(uint32_t index)
     return rig_actor.x[A0 + index];
 }
 
-void arch_set_level(const struct context *c)
+bool arch_set_level(const struct context *c)
 {
     uint32_t mode = now.disarm == DISARM_PRIVILEGE ? MODE_M : c->level;
     rig_actor.mstatus = mode << MSTATUS_MPP_SHIFT | MSTATUS_MPIE | (now.flags & FLAG_FP ? MSTATUS_FS_INITIAL : 0);
+    return mode != MODE_U;
 }
 
 bool arch_begin(const struct context *c, uint32_t sp, uint32_t entry, const uint32_t *words, uint32_t count,

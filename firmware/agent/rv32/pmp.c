@@ -14,6 +14,11 @@ enum { CFG_WORDS = MAX_SLOTS / 4, MSECCFG_RLB = 4 };
 
 static bool has_mseccfg;
 
+static struct { /* what the entries hold, as far as the agent wrote it */
+    uint32_t map[CFG_WORDS + MAX_SLOTS];
+    uint32_t slots; /* 0: unknown */
+} live;
+
 static uint32_t mseccfg(void)
 {
     uint32_t value = 0;
@@ -95,7 +100,20 @@ static uint32_t covered(const struct context *c, uint32_t word) /* bytes of a cf
     return left >= 4 ? 0xFFFFFFFF : (1u << 8 * left) - 1;
 }
 
-void arch_protect(const struct context *c, uint32_t disarm)
+void arch_forget_map(void)
+{
+    live.slots = 0;
+}
+
+static bool is_live(const struct context *c)
+{
+    bool same = c->slots == live.slots;
+    for (uint32_t i = 0; same && i < MAP_WORDS(c->slots); i++)
+        same = c->map[i] == live.map[i];
+    return same;
+}
+
+static void write_map(const struct context *c)
 {
     uint32_t words = (c->slots + 3u) / 4;
     for (uint32_t i = 0; i < words; i++) /* off before an address changes */
@@ -105,9 +123,18 @@ void arch_protect(const struct context *c, uint32_t disarm)
         __asm__ volatile("csrw 0x747, %0" ::"r"(c->ctrl) : "memory");
     for (uint32_t i = 0; i < words; i++)
         cfg_set(i, (cfg_get(i) & ~covered(c, i)) | c->map[i]);
+    copy_words(live.map, c->map, 4 * MAP_WORDS(c->slots));
+    live.slots = c->slots;
+}
+
+void arch_protect(const struct context *c, uint32_t disarm, enum how_much how_much)
+{
+    if (how_much == WHOLE_MAP || !is_live(c))
+        write_map(c);
     if (disarm == DISARM_MAP) {
         csr_write(pmpaddr0, EVERYTHING);
         cfg_set(0, (cfg_get(0) & ~0xFFu) | NAPOT_RWX);
+        arch_forget_map();
     }
 }
 

@@ -29,6 +29,8 @@ static struct {
     bool frame; /* the exception frame was written */
 } stop;
 
+static uint32_t load; /* SYST_RVR */
+
 static uint32_t *frame_of(const struct actor *a)
 {
     return (uint32_t *)a->frame;
@@ -47,6 +49,7 @@ static void settings(void)
     SHCSR = SHCSR_ENABLES;     /* nothing active or pending */
     ICSR = ICSR_PENDSTCLR | ICSR_PENDSVCLR;
     SYST_CSR = 0;
+    SYST_RVR = load = 0;
     for (uint32_t i = 0; i < 8; i++) {
         NVIC_ICER(i) = 0xFFFFFFFF;
         NVIC_ICPR(i) = 0xFFFFFFFF;
@@ -62,6 +65,7 @@ static void settings(void)
 void arch_reassert(void)
 {
     arch_unprotect();
+    arch_forget_map();
     settings();
 }
 
@@ -216,9 +220,10 @@ uint32_t arch_word(uint32_t index)
     return frame_of(&rig_actor)[index];
 }
 
-void arch_set_level(const struct context *c)
+bool arch_set_level(const struct context *c)
 {
     rig_actor.control = now.disarm == DISARM_PRIVILEGE ? 0 : c->level & 1;
+    return rig_actor.control == 0;
 }
 
 bool arch_begin(const struct context *c, uint32_t sp, uint32_t entry, const uint32_t *words, uint32_t count,
@@ -302,17 +307,17 @@ bool arch_user_write(uint32_t to, const void *from, uint32_t bytes)
 
 /* Time limit: SysTick counts 24 bits, longer limits take several rounds. */
 
-static uint32_t rounds_left, load, rounds_done;
+static uint32_t rounds_left, rounds_done;
 
 void arch_timer_start(uint32_t us)
 {
     uint32_t per_ms = RIG_TICK_HZ / 1000;
     uint32_t ticks = us / 1000 * per_ms + us % 1000 * per_ms / 1000 + 1;
     uint32_t rounds = ticks / SYST_MAX + 1;
-    load = ticks / rounds + 1;
     rounds_left = rounds - 1;
     rounds_done = 0;
-    SYST_RVR = load;
+    if (load != ticks / rounds + 1)
+        SYST_RVR = load = ticks / rounds + 1;
     SYST_CVR = 0;
     SYST_CSR = SYST_CLKSOURCE | SYST_TICKINT | SYST_ENABLE;
 }
@@ -320,8 +325,7 @@ void arch_timer_start(uint32_t us)
 uint32_t arch_timer_stop(void)
 {
     uint32_t value = SYST_CVR;
-    SYST_CSR = 0;
-    ICSR = ICSR_PENDSTCLR;
+    SYST_CSR = 0; /* a tick that is pending by now finds nobody running */
     return rounds_done * (load + 1) + (value ? load - value : 0);
 }
 

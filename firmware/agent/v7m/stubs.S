@@ -65,7 +65,8 @@ rig_return:
     STUB    strex
     ldrex   r3, [r2]
     AT      strex
-    strex   r0, r1, [r0]
+    strex   r3, r1, [r0]        /* status and address may not share a register */
+    mov     r0, r3
     bx      lr
 
     STUB    vload32
