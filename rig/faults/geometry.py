@@ -15,7 +15,7 @@ from rig.faults.setting import Case, Setting
 from rig.image.model import Owner
 from rig.inject.model import Disarm, Leg, Program, Step
 
-AROUND = 64  # bytes swept on both sides of an edge
+AROUND, NEAR = 64, 16  # bytes swept on both sides of an edge: of one's own, of a stranger's
 
 
 def own_spans(s: Setting, a: Owner) -> list[tuple[int, int]]:
@@ -72,16 +72,19 @@ def g01(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
 
 
 def g02_own(s: Setting, a: Owner) -> Iterator[Case]:
-    """Every byte around every own edge, loads and stores of 1, 2 and 4; positions across an edge are G-06."""
+    """Every byte around the edges of the own data, loads and stores of 1, 2 and 4; words around other own edges.
+
+    Positions across an edge are G-06.
+    """
     for number, span in enumerate(own_spans(s, a)):
         for edge in span:
-            if number == 0 and not s.quick:
+            if number == 0 and s.data(a) is not None and not s.quick:
                 for op in s.ops("load8u", "load16u", "load32", "store8", "store16", "store32"):
                     for first, count in _clear(s, a, op, edge - AROUND, edge + AROUND):
                         yield sweep(s, "G-02", a, op, first, count, 1, _victim_at(s, a, edge, span))
             else:
                 for op in s.ops("load32", "store32"):
-                    for first, count in _aligned(s, a, op, edge):
+                    for first, count in _aligned(s, a, op, edge, AROUND):
                         yield sweep(s, "G-02", a, op, first, count, op.width, _victim_at(s, a, edge, span))
 
 
@@ -92,7 +95,7 @@ def g02(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
         return
     for edge in span:
         for op in s.ops("load32", "store32"):
-            for first, count in _aligned(s, a, op, edge):
+            for first, count in _aligned(s, a, op, edge, NEAR):
                 yield sweep(s, "G-02", a, op, first, count, op.width, v)
 
 
@@ -109,9 +112,9 @@ def _clear(s: Setting, a: Owner, op: Op, low: int, high: int) -> Iterator[tuple[
     yield from ((start, end - start) for start, end in positions)
 
 
-def _aligned(s: Setting, a: Owner, op: Op, edge: int) -> Iterator[tuple[int, int]]:
-    """The same for aligned positions only, for edges that are not in the centre of attention."""
-    for first, count in _clear(s, a, op, edge - AROUND, edge + AROUND):
+def _aligned(s: Setting, a: Owner, op: Op, edge: int, around: int) -> Iterator[tuple[int, int]]:
+    """The same for aligned positions only."""
+    for first, count in _clear(s, a, op, edge - around, edge + around):
         start = -(-first // op.width) * op.width
         items = (first + count - 1 - start) // op.width + 1 if start < first + count else 0
         if items > 0:

@@ -51,7 +51,7 @@ def build(s: Setting, a: Attack) -> FaultProgram:
     access = a.op.access(a.address)
     granted = s.allows(a.actor.index, access)
     stop = a.stop or (Stop.ALLOWED if granted else Stop.TRAP)
-    edge = straddle(s, a.actor, access)
+    edge, far = straddle(s, a.actor, access), far_side(s, a.actor, access)
     values = {leg: a.value if a.value is not None and leg is not Leg.LEGAL else s.value(a.op.width) for leg in Leg}
     succeeds = stop is Stop.ALLOWED or (stop is Stop.PROBE and granted)
     legs: dict[Leg, Program] = {}
@@ -66,13 +66,13 @@ def build(s: Setting, a: Attack) -> FaultProgram:
         if a.disarmed_value is not None:
             values[Leg.DISARMED] = a.disarmed_value
     if stop is not Stop.CONTROL:
-        legs[Leg.ARMED] = _armed(s, a, values[Leg.ARMED], edge if not succeeds else None)
+        legs[Leg.ARMED] = _armed(s, a, values[Leg.ARMED], far if not succeeds else None)
         if succeeds or stop in (Stop.LANDS, Stop.PROBE):
             effects[Leg.ARMED] = a.op.effect
     multi = a.op.words > 1 and edge is not None and not a.op.stacking
     expect = Expect(
         stop, access, s.pc(a.op.name), alternatives=("strex-status-1",) if a.op.name == "strex" else (),
-        base=a.address + a.op.bias if multi else None, full_record=a.full_record, own_side=edge is not None,
+        base=a.address + a.op.bias if multi else None, full_record=a.full_record, own_side=far is not None,
     )
     victim = a.victim.name if a.victim else a.victim_name or "nobody"
     target = s.symbolic(a.address)
@@ -82,7 +82,7 @@ def build(s: Setting, a: Attack) -> FaultProgram:
         target=target, address=a.address, width=a.op.width, legs=legs, effects=effects, armed=expect,
         disarmed_none=no_disarmed, values={leg: v for leg, v in values.items() if leg in legs}, signed=a.op.signed,
         readers=(a.victim.index,) if a.victim and a.readers else (), op=a.op.name, form=a.op.form, straddle=edge,
-        control=a.control,
+        control=a.control, reached=a.reached,
     )
 
 
@@ -92,6 +92,17 @@ def straddle(s: Setting, actor: Owner, access: Access) -> int | None:
     if access.address not in granted or granted.covers(access.address, access.end):
         return None
     return next(at for at in range(access.address, access.end) if at not in granted)
+
+
+def far_side(s: Setting, actor: Owner, access: Access) -> int | None:
+    """Where 16 bytes lie that an access across an edge must leave alone; None when all or none of it is granted."""
+    granted = s.granted(actor.index, access.kind)
+    if granted.covers(access.address, access.end) or not granted.overlaps(access.address, access.end):
+        return None
+    edge = straddle(s, actor, access)
+    if edge is not None:
+        return edge
+    return next(at for at in range(access.address, access.end) if at in granted) - 16
 
 
 def window(s: Setting, address: int, width: int) -> tuple[int, int]:
@@ -146,13 +157,13 @@ def _disarmed_effect(a: Attack) -> Effect:
     return Effect.RETURNED if a.returns else a.op.effect
 
 
-def _armed(s: Setting, a: Attack, value: int, edge: int | None) -> Program:
+def _armed(s: Setting, a: Attack, value: int, far: int | None) -> Program:
     """What must not change is in focus; across an edge that is the far side, and the watch only restores."""
     write = a.op.kind is Kind.WRITE
     seen = s.in_ram(a.address, a.op.width) and not a.returns and not a.reached
     watch = window(s, a.address, a.op.width) if seen else (0, 0)
     return program(Leg.ARMED, *a.before, _step(s, a, a.actor.index, a.address, value, s.scratch(a.actor)),
-                   flag=flags(s, a.op, write and seen), watch=watch, focus=(edge or a.address) if seen else 0)
+                   flag=flags(s, a.op, write and seen), watch=watch, focus=(far or a.address) if seen else 0)
 
 
 def _step(s: Setting, a: Attack, context: int, address: int, value: int, monitor: int) -> Step:
@@ -161,14 +172,17 @@ def _step(s: Setting, a: Attack, context: int, address: int, value: int, monitor
 
 def sweep(s: Setting, family: str, actor: Owner, op: Op, first: int, count: int, stride: int,
           victim: Owner | None, tag: str = "") -> FaultProgram:
-    """One stub over many addresses; the manifest and the registers say which must trap."""
+    """One stub over many addresses; the manifest and the registers say which must trap.
+
+    Disarmed, every eighth address is enough: it shows that the attack is one, not where the edge is.
+    """
     value = s.value(op.width)
     own = s.scratch(actor)
 
-    def run(leg: Leg, disarm: Disarm) -> Program:
+    def run(leg: Leg, disarm: Disarm, every: int) -> Program:
         step = Step(actor.index, s.stub(op.name), op.args(first, value, 0))
-        return Program(0, Verb.SWEEP, leg, (step,), disarm, Flag.RESTORE, limit_us=LONG_US, first=first, count=count,
-                       stride=stride)
+        return Program(0, Verb.SWEEP, leg, (step,), disarm, Flag.RESTORE, limit_us=LONG_US, first=first,
+                       count=-(-count // every), stride=stride * every)
 
     write = op.kind is Kind.WRITE
     legal = program(Leg.LEGAL, Step(actor.index, s.stub(op.name), op.args(own, value, 0)),
@@ -178,8 +192,8 @@ def sweep(s: Setting, family: str, actor: Owner, op: Op, first: int, count: int,
     return FaultProgram(
         id=s.id(family, op.name + (f".{tag}" if tag else ""), actor.index, name, target), family=family,
         actor=actor.index, victim=victim.index if victim else None, victim_name=name, target=target, address=first,
-        width=op.width, legs={Leg.LEGAL: legal, Leg.DISARMED: run(Leg.DISARMED, Disarm.MAP),
-                              Leg.ARMED: run(Leg.ARMED, Disarm.NOTHING)},
+        width=op.width, legs={Leg.LEGAL: legal, Leg.DISARMED: run(Leg.DISARMED, Disarm.MAP, 8),
+                              Leg.ARMED: run(Leg.ARMED, Disarm.NOTHING, 1)},
         effects={Leg.LEGAL: op.effect, Leg.DISARMED: Effect.COUNT},
         armed=Expect(Stop.SWEEP, op.access(first), s.pc(op.name)),
         values={Leg.LEGAL: value, Leg.DISARMED: value, Leg.ARMED: value}, signed=op.signed,

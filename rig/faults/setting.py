@@ -22,6 +22,7 @@ from rig.plan.model import Kind as Placing
 
 Case = FaultProgram | RefusedProgram
 PPB = (0xE000_0000, 0xE010_0000)
+_NONZERO = int.from_bytes(b"\1" * 16, "little")
 _LEAST = 64  # bytes an object must have to be a target in its middle
 
 
@@ -72,6 +73,8 @@ class Setting:
         self.random = random.Random(seed)
         self.arm = board.arch is Arch.V7M
         self.ids = Ids()
+        self._targets: dict[int, tuple[tuple[str, int], ...]] = {}
+        self._spots: dict[int, Spot | None] = {}
         self.pairs = [(a, b) for a in image.owners for b in image.owners if a.index != b.index]
 
     # Owners
@@ -132,7 +135,9 @@ class Setting:
         return tuple(sorted(spots, key=lambda s: (s.size, s.start)))
 
     def place(self, address: int) -> Spot | None:
-        return next((s for s in self.places if s.start <= address < s.end), None)
+        if address not in self._spots:
+            self._spots[address] = next((s for s in self.places if s.start <= address < s.end), None)
+        return self._spots[address]
 
     def symbolic(self, address: int) -> str:
         """ "memory:1+0x8000", "ppb:0xE000ED94", "uart0+0x4": names that survive another link."""
@@ -144,7 +149,11 @@ class Setting:
         return f"{bank.name}+{address - bank.start:#x}" if bank else f"{address:#010x}"
 
     def in_ram(self, address: int, width: int = 1) -> bool:
-        return any(b.kind == "ram" and b.start <= address and address + width <= b.end for b in self.board.banks)
+        return self._ram.covers(address, address + width)
+
+    @cached_property
+    def _ram(self) -> Intervals:
+        return Intervals((b.start, b.end) for b in self.board.banks if b.kind == "ram")
 
     def data(self, owner: Owner) -> Spot | None:
         """The owner's part of its linear memory, as placed; None where it has none."""
@@ -174,8 +183,13 @@ class Setting:
         start = context.instance or context.r9
         return Spot(stack.name, start, stack.end) if stack.start <= start < stack.end else None
 
-    def targets(self, owner: Owner) -> Iterator[tuple[str, int]]:
+    def targets(self, owner: Owner) -> tuple[tuple[str, int], ...]:
         """(what, aligned address) in the middle of everything of the owner's: data, stack, globals copy."""
+        if owner.index not in self._targets:
+            self._targets[owner.index] = tuple(self._find_targets(owner))
+        return self._targets[owner.index]
+
+    def _find_targets(self, owner: Owner) -> Iterator[tuple[str, int]]:
         if (data := self.data(owner)) is not None:
             yield "data", middle(data)
         stack = self.stack(owner)
@@ -184,7 +198,7 @@ class Setting:
             yield "globals", reserve.start
 
     def main_target(self, owner: Owner) -> int:
-        return next(self.targets(owner))[1]
+        return self.targets(owner)[0][1]
 
     def scratch(self, owner: Owner) -> int:
         """A place in the owner's own bytes, 64-byte aligned, for accesses that must work."""
@@ -194,8 +208,9 @@ class Setting:
 
     def allows(self, owner: int, access: Access) -> bool:
         """Does the manifest grant every byte of the access? An AMO also reads."""
-        return all(self._granted[owner, kind].covers(access.address, access.end)
-                   for kind in {access.kind, *({Kind.READ} if access.atomic else ())})
+        first, end = access.address, access.end
+        return (self._granted[owner, access.kind].covers(first, end)
+                and (not access.atomic or self._granted[owner, Kind.READ].covers(first, end)))
 
     @cached_property
     def _granted(self) -> Mapping[tuple[int, Kind], Intervals]:
@@ -213,7 +228,7 @@ class Setting:
 
     def value(self, width: int) -> int:
         """A random value of `width` bytes, no byte of it 0."""
-        return int.from_bytes(bytes(self.random.randrange(1, 256) for _ in range(width)), "little")
+        return self.random.getrandbits(8 * width) | _NONZERO >> 8 * (16 - width)
 
     def id(self, family: str, op: str, actor: int | None, victim: str, target: str) -> str:
         return self.ids.unique(program_id(family, op, self.name(actor), victim, target))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rig.arch.types import Access, Kind
 from rig.faults.decode import MemoryInstruction, rv32, thumb2
-from rig.faults.legs import NO_FLAG, program, straddle, window
+from rig.faults.legs import NO_FLAG, far_side, program, straddle, window
 from rig.faults.model import Effect, Expect, FaultProgram, Stop, Why
 from rig.faults.setting import Case, Setting
 from rig.image.formula import index_for
@@ -85,14 +85,14 @@ def attack(s: Setting, w: Wanted) -> Case:
     kind = Kind.READ if p.kind is PrimitiveKind.LOAD else Kind.WRITE
     whole = Access(kind, w.address, p.width, privileged=False)
     granted = s.allows(a.index, whole)
-    edge = None if granted else straddle(s, a, whole)
+    edge, far = (None, None) if granted else (straddle(s, a, whole), far_side(s, a, whole))
     values = {leg: value(s, p) for leg in Leg}
     write = kind is Kind.WRITE
     seen = s.in_ram(w.address, p.width) and not w.returns
     flag, hidden = (Flag.RESTORE if write else NO_FLAG), NO_FLAG
     watched = window(s, w.address, p.width) if write and seen else (0, 0)
     legs = {Leg.ARMED: program(Leg.ARMED, call(s, a, p, index, values[Leg.ARMED]), flag=flag if seen else hidden,
-                               watch=watched, focus=(edge or w.address) if seen else 0)}
+                               watch=watched, focus=(far or w.address) if seen else 0)}
     effect = Effect.STORED if write else Effect.LOADED
     effects = {Leg.ARMED: effect} if granted else {}
     if not granted:
@@ -108,7 +108,7 @@ def attack(s: Setting, w: Wanted) -> Case:
         target=s.symbolic(w.address), address=w.address, width=p.width if write else min(p.width, size), legs=legs,
         effects=effects, values={leg: v for leg, v in values.items() if leg in legs}, signed=p.op.endswith("_s"),
         armed=Expect(Stop.ALLOWED if granted else Stop.TRAP, whole, frozenset(i.pc for i in found),
-                     pieces=pieces(kind, w.address, p.width, found), own_side=edge is not None),
+                     pieces=pieces(kind, w.address, p.width, found), own_side=far is not None),
         disarmed_none="the access is granted, nothing to turn off" if granted else "",
         readers=(w.victim.index,) if w.victim else (), op=p.op, form=next((i.form for i in found if i.form), ""),
         straddle=edge, semantic_escape=granted and _traps_in_wasm(s, p, index), float_result=_in_float(s, p),
