@@ -82,11 +82,12 @@ def answer(entries: Iterable[Entry]) -> str:
     return words
 
 
-def exit_code(rows: Sequence[Row], *, strict: bool = False) -> int:
+def exit_code(rows: Sequence[Row], *, strict: bool = False, complete: bool = True) -> int:
     """0 isolated · 1 a FAIL or a pair not isolated · 3 a control or the infrastructure failed · 4 incomplete.
 
     A control that failed outranks a FAIL: the run is void. A FAIL outranks missing records and ordinary legal legs that
     did not work (C-02 then says what is wrong). `strict`: a P0 program refused for any reason but N/A is 4.
+    `complete`: the run was to cover every required family (False: the user chose some programs).
     """
     judged = [e for row in rows if not row.control for e in row.entries]
     every = [e for row in rows for e in row.entries]
@@ -96,7 +97,7 @@ def exit_code(rows: Sequence[Row], *, strict: bool = False) -> int:
         return FAILED
     if any(e.verdict is Verdict.REFUSED and e.why not in (*_FREE, Why.SHARED) for e in every) or not judged:
         return VOID
-    if unrecorded(judged):
+    if complete and unrecorded(judged):
         return INCOMPLETE
     if strict and any(e.verdict is Verdict.REFUSED and e.why is not Why.NA and family(e.family).priority == 0
                       for e in judged):

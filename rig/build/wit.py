@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,6 +52,7 @@ def _engine() -> Engine:
     config = wasmtime.Config()
     config.cranelift_opt_level = "none"  # compiled only to be validated
     config.wasm_custom_page_sizes = True  # meld says what it thinks of them (F7)
+    atexit.register(_engine.cache_clear)  # wasmtime's own clean-up fails once the interpreter has gone
     return wasmtime.Engine(config)
 
 

@@ -12,7 +12,7 @@ from typing import Self
 from rig.boards.model import Board, Protection
 from rig.errors import InfrastructureError
 from rig.host.tool import Tool
-from rig.inject.carriers import MAILBOX_SIZE, RingCarrier
+from rig.inject.carriers import RingCarrier
 from rig.inject.model import Hello, Observation, Program, ReadBack
 from rig.inject.session import Session
 from rig.targets.qemu import QemuTarget
@@ -43,9 +43,7 @@ class QemuBench:
     def start(self) -> None:
         """A new process; the agent must be the one that was linked, on the protection unit the board file describes."""
         self._target.reset()
-        at = self._mailbox - self._target.shared_start
-        carrier = RingCarrier(self._target.shared[at : at + MAILBOX_SIZE], self._target.check)
-        session = Session(carrier)
+        session = Session(RingCarrier(self._target, self._mailbox))
         hello = session.hello(self._nonce)
         if hello.build_id != self._build_id:
             raise InfrastructureError(f"{self._board.name}: the agent says build {hello.build_id.hex()}, not ours")

@@ -137,7 +137,7 @@ class NativeCalls:
         image: Image,
         board: Board,
         plan: Plan,
-        symbols: dict[str, int],
+        symbols: Mapping[str, int],
         send: Callable[..., dict[int, Observation]],
     ) -> None:
         self._image = image

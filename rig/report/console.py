@@ -118,4 +118,5 @@ def _answers(summary: Summary, console: Console) -> None:
         )
     )
     for error in summary.errors:
-        console.print(Text(f"error: {safe(error['message'])}", style="bold red"))
+        lines = str(error["message"]).splitlines()
+        console.print(Text("\n".join(["error: " + safe(error["job"]), *("  " + safe(x) for x in lines)]), style="bold red"))

@@ -29,7 +29,8 @@ class Progress:
 
     def note(self, job: int, text: str) -> None:
         """A job says what it is doing now (building, starting an emulator, …)."""
-        self._say(f"[{self._clock()}] {safe(text)}", final=True)
+        first = text.splitlines()[0] if text else ""
+        self._say(f"[{self._clock()}] {safe(first)}", final=True)
 
     def advance(self, job: int, row: str, done: int, total: int, legs: int) -> None:
         """A row finished `done` of `total` programs in all, and `legs` legs since it last said so."""
