@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,9 @@ from typing import Any
 
 from rig.boards.model import Arch
 from rig.errors import ToolMissing
+
+_NUMBERED = {"sb": "r9", "sl": "r10", "fp": "r11", "ip": "r12"}  # as in every other disassembler
+_NAMES = re.compile(r"\b(?:sb|sl|fp|ip)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ def decode(code: bytes, address: int, arch: Arch) -> Iterator[Instruction]:
     while at < len(code):
         for where, size, mnemonic, operands in engine.disasm_lite(code[at:], address + at):
             at = where - address + size
+            if arch is Arch.V7M:
+                operands = _NAMES.sub(lambda match: _NUMBERED[match[0]], operands)
             yield Instruction(where, code[at - size : at], mnemonic, operands)
         if at < len(code):
             yield Instruction(address + at, code[at : at + 2], "", "")

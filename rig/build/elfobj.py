@@ -196,7 +196,10 @@ class _Reader:
 
 
 def emit(obj: Object) -> bytes:
-    """The object as a file: the sections in order, then their relocations, symbols and strings."""
+    """The object as a file: the sections in order, then their relocations, symbols and strings.
+
+    Raises UsageError where something refers to a symbol that is not in the object any more.
+    """
     sections = obj.sections
     number = {id(section): index for index, section in enumerate(sections, 1)}
     symbols = sorted(obj.symbols, key=lambda s: s.bind != STB_LOCAL)  # stable: locals come first
@@ -225,6 +228,8 @@ def emit(obj: Object) -> bytes:
         rela = section.relocs[0].addend is not None
         packed = bytearray()
         for reloc in section.relocs:
+            if reloc.symbol is not None and id(reloc.symbol) not in place:
+                raise UsageError(f"{section.name}+{reloc.offset:#x} refers to {reloc.symbol.name!r}, which is gone")
             info = (place[id(reloc.symbol)] if reloc.symbol is not None else 0) << 8 | reloc.type
             packed += _RELA.pack(reloc.offset, info, reloc.addend or 0) if rela else _REL.pack(reloc.offset, info)
         kind, entry = (SHT_RELA, _RELA) if rela else (SHT_REL, _REL)

@@ -22,6 +22,7 @@ from rig.build.linkage import Linkage, Placed, inspect
 from rig.build.words import printable, said
 from rig.errors import ToolMissing
 from rig.host import tools
+from rig.image.model import Finding
 from rig.plan.model import Lowering
 
 _SECONDS = 60.0
@@ -32,7 +33,7 @@ _WRITE = re.compile(r"^\s*<(?P<where>.*)> (?P<at>[0-9a-f]+): `(?P<what>.*)` — 
 
 @dataclass(frozen=True, slots=True)
 class EmbedderCheck:
-    """What it said. `verdict`: "ok" | "violated" | "refused" (could not be judged, `words` says why)."""
+    """What it said. `verdict`: "ok" | "violated" | "refused" (could not be judged) | "n/a"; `words` says why."""
 
     verdict: str
     words: str
@@ -45,10 +46,10 @@ def verify_embedder(elf: bytes, lowering: Lowering = Lowering.SYNTH) -> Embedder
     """Run the check over a linked Arm image that synth lowered.
 
     Examined is the code that runs in a component's context: components, gates and stubs. The agent is privileged and
-    saves what it uses; a host function has a context of its own. Refused for other images: wasm2c keeps no such bases.
+    saves what it uses; a host function has a context of its own. Other images have no such bases: n/a.
     """
     if not lowering.is_synth or elf[18:20] != b"\x28\0":
-        return EmbedderCheck("refused", "not an Arm image lowered by synth: no register holds a base", 0, 0)
+        return EmbedderCheck("n/a", "not an Arm image lowered by synth: no register holds a base", 0, 0)
     try:
         synth = tools.find("synth")
     except ToolMissing as missing:
@@ -66,6 +67,18 @@ def verify_embedder(elf: bytes, lowering: Lowering = Lowering.SYNTH) -> Embedder
         env = {"SYNTH_OBJDUMP": str(shim), "RIG_LISTING": str(place / "listing"), "RUST_BACKTRACE": "0"}
         done = tools.run(synth, ["verify-embedder", "image.elf"], cwd=place, timeout=_SECONDS, env=env)
     return judge(done.returncode, done.out, done.err, expected)
+
+
+def findings(check: EmbedderCheck) -> tuple[Finding, ...]:
+    """What a user should know of the answer."""
+    if check.verdict == "violated":
+        return tuple(
+            Finding("embedder", f"synth verify-embedder: {write} (a base register of component data)", write)
+            for write in check.writes
+        )
+    if check.verdict == "refused":
+        return (Finding("embedder", f"synth verify-embedder could not judge: {check.words}", "the linked ELF"),)
+    return ()
 
 
 def judge(code: int, out: str, err: str, expected: int) -> EmbedderCheck:

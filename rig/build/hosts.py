@@ -31,6 +31,7 @@ from rig.plan.model import Lowering
 
 _TYPES: Mapping[str, str] = {"i32": "uint32_t", "i64": "uint64_t", "f32": "float", "f64": "double"}
 _FILE_LIMIT = 1 << 20
+_AGAIN = re.compile(r"\$\d+$")
 OBJECT = "hosts.o"
 
 
@@ -55,16 +56,28 @@ def sources(image: Image, imports: Mapping[str, HostImport]) -> tuple[Source, ..
     """How each import of the module is provided. Raises UsageError, naming the line to add, where nobody does."""
     found, missing = [], []
     for module, title, function in image.imports:
-        keys = (title,) if module in ("", "$root") else (f"{module}#{title}", module)
+        keys = keys_of(module, title)
         host = next((imports[key] for key in keys if key in imports), None)
         if host is None:
-            missing.append(f'  "{printable(keys[0])}" = "trap"')
+            missing.append(f'  "{printable(keys[len(keys) > 2])}" = "trap"')
             continue
         text = read_bounded(host.file, _FILE_LIMIT) if host.file is not None else b""
-        found.append(Source(function, module, title, image.functions[function].type, host.how, host.file, text))
+        type_, field = image.functions[function].type, _AGAIN.sub("", title)
+        found.append(Source(function, module, field, type_, host.how, host.file, text))
     if missing:
         raise UsageError("nobody provides these imports; add to the subject file:\n  [imports]\n" + "\n".join(missing))
     return tuple(found)
+
+
+def keys_of(module: str, field: str) -> tuple[str, ...]:
+    """Keys of the subject's table `imports` that stand for an import of a fused module, the more exact first.
+
+    Where several components import one function, meld 0.65 numbers the copies: `get`, `get$1`, …
+    """
+    fields = dict.fromkeys((field, _AGAIN.sub("", field)))
+    if module in ("", "$root"):
+        return tuple(fields)
+    return (*(f"{module}#{name}" for name in fields), module)
 
 
 def add(image: Image, board: Board, files: Sequence[Source], lowering: Lowering, folder: Path) -> None:

@@ -78,6 +78,7 @@ def interpose(data: bytes, image: Image, arch: Arch, what: str = "object") -> by
             site.reloc.symbol = aliases[site.callee]
         else:
             site.reloc.symbol = aliases[site.callee] = elfobj.Symbol(f"rig_fn_{site.callee}")
+    _addresses(text, functions, aliases, arch, what)
     _place(obj, text, image, arch, what)
     # Helpers of the runtime library stay as they are called; what nothing refers to any more goes.
     used = {reloc.symbol for section in obj.sections for reloc in section.relocs}
@@ -141,7 +142,8 @@ def call_sites(
     """Every relocated call of a wasm function, with its callee.
 
     An import is named by its field only, so equal fields of two modules are one symbol: where a function has as many
-    calls as in the wasm, their order tells which is which. Raises UsageError where object and wasm disagree.
+    calls as in the wasm, their order tells which is which. (An import named like an export is even bound to the export
+    by synth 0.89: the order shows that too.) Raises UsageError where object and wasm disagree.
     """
     imports: dict[str, set[int]] = {}
     for _, title, function in image.imports:
@@ -165,14 +167,33 @@ def call_sites(
         )
         named = [(r, c) for r in inside if (c := candidates(r.symbol, f"function {n} at {r.offset:#x}"))]
         wasm = image.functions[n].calls
-        in_order = len(named) == len(wasm) and all(callee in c for (_, c), callee in zip(named, wasm, strict=True))
-        for i, (reloc, options) in enumerate(named):
-            callee = wasm[i] if in_order else min(options)
-            if not in_order and len(options) > 1:
+        rest = iter(wasm)
+        for reloc, options in named:
+            if len(options) > 1 and len(named) != len(wasm):
                 raise Refusal("an import cannot be told from another of the same name", f"in function {n}")
-            if callee not in wasm:
-                raise UsageError(f"{what}: function {n} calls function {callee}, which it does not in the module")
+            callee = next((callee for callee in rest if callee in options), None)  # unreachable calls may be gone
+            if callee is None:
+                raise UsageError(
+                    f"{what}: function {n} calls function {min(options)} at {reloc.offset:#x}, which it does not in "
+                    f"the module (there it calls {list(wasm)[:12]}); lower the module again"
+                )
             yield Site(reloc, n, callee)
+
+
+def _addresses(
+    text: elfobj.Section, functions: Mapping[int, Extent], aliases: Mapping[int, elfobj.Symbol], arch: Arch, what: str
+) -> None:
+    """What else refers to code (a function's address) goes to the aliases too."""
+    by_start = {extent.start: n for n, extent in functions.items()}
+    known = set(aliases.values())
+    for reloc in text.relocs:
+        symbol = reloc.symbol
+        if symbol is None or symbol.section is not text or symbol in known:
+            continue
+        start = symbol.value & ~1 if arch is Arch.V7M else symbol.value
+        if start not in by_start:
+            raise UsageError(f"{what}: refers to the middle of {printable(symbol.name)!r}; lower the module again")
+        reloc.symbol = aliases[by_start[start]]
 
 
 def _place(obj: elfobj.Object, text: elfobj.Section, image: Image, arch: Arch, what: str) -> None:
@@ -293,6 +314,8 @@ def _direct(text: elfobj.Section, n: int, extent: Extent, relocated: set[int], a
     words = literals(text, {n: extent}) if arch is Arch.V7M else set()
     code = text.data[extent.start : min((w for w in words if extent.start <= w < extent.end), default=extent.end)]
     for instruction in disasm.decode(code, extent.start, arch):
+        if instruction.mnemonic == "auipc" and instruction.address not in relocated:
+            raise not_gated(n, instruction.address - extent.start, "computes a code address without a relocation")
         target = disasm.branch_target(instruction, arch)
         if target is None or relocated & {instruction.address, instruction.address - 4}:
             continue  # RISC-V: the relocation is at the auipc before the jalr

@@ -17,14 +17,15 @@ from rig.boards.model import Board, Roles
 from rig.build import hosts
 from rig.build.cache import cached, digest
 from rig.build.cc import compile_c, runtime_library, zig
+from rig.build.embedder import findings, verify_embedder
 from rig.build.imagec import gates_s, image_c
 from rig.build.linkage import Linkage, inspect
-from rig.build.lower import Lowered, image_key, own_code
+from rig.build.lower import Lowered, finding, image_key, own_code
 from rig.build.script import linker_script
 from rig.build.words import printable
 from rig.errors import InfrastructureError, Refusal
 from rig.host import tools
-from rig.image.model import Image
+from rig.image.model import Finding, Image
 from rig.plan.globals import instance
 from rig.plan.model import Lowering, Placement
 
@@ -47,6 +48,7 @@ class Linked:
     map: Path
     record: Path
     type_ids: bytes = field(default=b"", repr=False)  # synth's ids of the table entries; b"" without
+    findings: tuple[Finding, ...] = ()  # what `synth verify-embedder` said against it
 
 
 def link(image: Image, board: Board, placement: Placement, lowered: Lowered, agent: Sequence[Path]) -> Linked:
@@ -60,9 +62,10 @@ def link(image: Image, board: Board, placement: Placement, lowered: Lowered, age
     _fits(image, placement, lowered)
     inputs = _inputs(lowered, agent)
     versions = {name: tools.find(name).version for name in ("zig",)} | dict(lowered.tools)
+    blank, gates = image_c(image, lowered.lowering, bytes(20)), gates_s(image, board)
     key = digest(
-        own_code(), image_key(image), image.name, repr(board), repr(placement), json.dumps(versions, sort_keys=True),
-        *(part for name, data in inputs.items() for part in (name, data)), repr(lowered.gated), repr(lowered.why_not),
+        own_code(), image_key(image), image.name, blank, gates, repr(board), repr(placement),
+        json.dumps(versions, sort_keys=True), *(part for name, data in inputs.items() for part in (name, data)), repr(lowered.gated), repr(lowered.why_not),
     )  # fmt: skip
 
     def make(folder: Path) -> None:
@@ -127,8 +130,12 @@ def _make(
         raise
     linkage = inspect((folder / ELF).read_bytes())
     _judge(linkage, image, roles, placement, lowered)
-    (folder / _FACTS).write_text(json.dumps({"symbols": linkage.symbols, "type_ids": linkage.type_ids.hex()}))
+    embedder = verify_embedder((folder / ELF).read_bytes(), lowered.lowering)
+    found = [asdict(finding) for finding in findings(embedder)]
+    facts = {"symbols": linkage.symbols, "type_ids": linkage.type_ids.hex(), "findings": found}
+    (folder / _FACTS).write_text(json.dumps(facts))
     record = _record(image, board, lowered, inputs, versions, folder, build_id)
+    record["verify_embedder"] = asdict(embedder)
     (folder / RECORD).write_text(json.dumps(record, indent=1))
 
 
@@ -218,4 +225,5 @@ def _load(folder: Path) -> Linked:
         map=folder / MAP,
         record=folder / RECORD,
         type_ids=bytes.fromhex(facts["type_ids"]),
+        findings=tuple(finding(item) for item in facts["findings"]),
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from rig.boards.model import Arch, Board, Protection
 from rig.build import hosts, synth, wasm2c
@@ -56,21 +57,23 @@ def choose_lowering(
     `wanted`: a Lowering's value, "synth" for whichever of synth's fits, or None. Raises UsageError for another word,
     Refusal where what is wanted cannot be.
     """
-    options, why_not = candidates(image, board, wanted, have_synth)
-    if not options:
-        raise Refusal(f"{wanted} cannot lower this image for {board.name}", "; ".join(why_not))
-    return options[0], why_not
+    why_not: list[str] = []
+    for lowering, reason in candidates(image, board, wanted, have_synth):
+        if reason is None:
+            return lowering, tuple(why_not)
+        why_not.append(f"{lowering.value}: {reason}")
+    raise Refusal(f"{wanted} cannot lower this image for {board.name}", "; ".join(why_not))
 
 
 def candidates(
     image: Image, board: Board, wanted: str | None, have_synth: bool
-) -> tuple[tuple[Lowering, ...], tuple[str, ...]]:
-    """All lowerings worth a try, best first, and why not the others of synth."""
+) -> tuple[tuple[Lowering, str | None], ...]:
+    """The lowerings in order of preference, each with the reason why it need not be tried, or None."""
     known = [lowering.value for lowering in Lowering]
     if wanted is not None and wanted not in known:
         raise UsageError(f"there is no lowering {printable(wanted)!r}: there are {', '.join(known)}")
     if wanted == Lowering.WASM2C:
-        return (Lowering.WASM2C,), (f"{wanted} was asked for",)
+        return ((Lowering.SYNTH, "wasm2c was asked for"), (Lowering.WASM2C, None))
     if wanted not in (None, Lowering.SYNTH):
         order: tuple[Lowering, ...] = (Lowering(str(wanted)),)
     elif board.arch is Arch.V7M:
@@ -79,16 +82,9 @@ def candidates(
         order = (Lowering.SYNTH_MASK, Lowering.SYNTH)
         if image.model is Model.STACK:
             order = (Lowering.SYNTH, Lowering.SYNTH_MASK)
-    options, why_not = [], []
-    for lowering in order:
-        reason = "synth is not installed" if not have_synth else _obstacle(image, board, lowering)
-        if reason is None:
-            options.append(lowering)
-        elif (line := f"{lowering.value}: {reason}") not in why_not:
-            why_not.append(line)
-    if wanted is None:
-        options.append(Lowering.WASM2C)
-    return tuple(options), tuple(why_not)
+    missing = None if have_synth else "synth is not installed"
+    found = [(lowering, missing or _obstacle(image, board, lowering)) for lowering in order]
+    return (*found, (Lowering.WASM2C, None)) if wanted is None else tuple(found)
 
 
 def _obstacle(image: Image, board: Board, lowering: Lowering) -> str | None:
@@ -152,18 +148,19 @@ def lower(
     """
     have_synth, versions = _tools()
     handed = read_bounded(given, LIMIT) if given is not None else None
+    checks = synth.bounds(given) if given is not None else Lowering.SYNTH
     files = hosts.sources(image, imports)
     key = digest(
         own_code(), image_key(image), *target_flags(board), board.core, board.fpu or "", board.protection.value,
-        wanted or "", handed or b"", *(part for item in files for part in item.key), json.dumps(versions),
+        wanted or "", handed or b"", checks.value, *(part for item in files for part in item.key), json.dumps(versions),
     )  # fmt: skip
 
     def make(folder: Path) -> None:
         runtime_library(board)
         if handed is not None and given is not None:
             _, gated = synth.finish(handed, image, board, folder, printable(given))
-            hosts.add(image, board, files, Lowering.SYNTH, folder)
-            _write(folder, Lowering.SYNTH, (), gated)
+            hosts.add(image, board, files, checks, folder)
+            _write(folder, checks, (), gated)
         else:
             _write(folder, *_attempt(image, board, wanted, have_synth, files, folder))
 
@@ -188,9 +185,11 @@ def _attempt(
     folder: Path,
 ) -> tuple[Lowering, tuple[str, ...], Gated]:
     """Try the candidates in order: the one that took the module, why the ones before it did not, how it is gated."""
-    options, reasons = candidates(image, board, wanted, have_synth)
-    why_not = list(reasons)
-    for lowering in options:
+    why_not: list[str] = []
+    for lowering, reason in candidates(image, board, wanted, have_synth):
+        if reason is not None:
+            why_not.append(f"{lowering.value}: {reason}")
+            continue
         try:
             if lowering is Lowering.WASM2C:
                 _, gated = wasm2c.lower(image, board, folder)
@@ -232,13 +231,16 @@ def _write(folder: Path, lowering: Lowering, why_not: Sequence[str], gated: Gate
     (folder / _RECORD).write_text(json.dumps(record, indent=1))
 
 
+def finding(item: Mapping[str, Any]) -> Finding:
+    """A finding read back from JSON."""
+    pair = item["pair"]
+    return Finding(**{**item, "owners": tuple(item["owners"]), "pair": tuple(pair) if pair else None})
+
+
 def _load(folder: Path, given: bool, versions: Mapping[str, str]) -> Lowered:
     record = json.loads((folder / _RECORD).read_text())
     stamp = json.loads((folder / "stamp.json").read_text())
-    findings = tuple(
-        Finding(**{**f, "owners": tuple(f["owners"]), "pair": tuple(f["pair"]) if f["pair"] else None})
-        for f in record["findings"]
-    )
+    findings = tuple(finding(item) for item in record["findings"])
     sites = {int(seam): tuple((f, at) for f, at in found) for seam, found in record["sites"].items()}
     made = folder / "component.o"
     return Lowered(

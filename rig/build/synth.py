@@ -7,6 +7,7 @@ place; progress goes to stdout; `--allow-skipped-exports` would leave functions 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,10 @@ def lower(image: Image, board: Board, lowering: Lowering, folder: Path) -> tuple
         raise Refusal("synth refuses the module", refusal(done.err))
     if not made.is_file():
         raise InfrastructureError(f"synth ended well and left no object: {done.command}")
-    return finish(read_bounded(made, elfobj.LIMIT), image, board, folder, f"synth's object for {image.name}")
+    try:
+        return finish(read_bounded(made, elfobj.LIMIT), image, board, folder, "synth's object")
+    except UsageError as error:  # not the user's fault: another lowering may do better
+        raise Refusal("synth's object is not what the module says", str(error)) from error
 
 
 def finish(data: bytes, image: Image, board: Board, folder: Path, what: str) -> tuple[Path, Gated]:
@@ -93,6 +97,24 @@ def finish(data: bytes, image: Image, board: Board, folder: Path, what: str) -> 
     else:
         out.write_bytes(elfobj.emit(unprivileged(obj)))
     return out, gated
+
+
+def bounds(given: Path) -> Lowering:
+    """How the user's object checks its accesses: synth writes a safety manifest beside it unless the answer is "none".
+
+    Raises UsageError for a manifest that cannot be read or names bounds nobody knows.
+    """
+    beside = given.with_name(f"{given.stem}.safety-manifest.json")
+    if not beside.is_file():
+        return Lowering.SYNTH
+    try:
+        said_ = json.loads(read_bounded(beside, 1 << 16))["safety_bounds"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{printable(beside)} is no safety manifest of synth: remove it or lower again") from error
+    for lowering, word in {**_BOUNDS, Lowering.SYNTH: "mpu"}.items():  # "mpu" is the code of "none"
+        if said_ == word:
+            return lowering
+    raise UsageError(f"{printable(beside)} names bounds {printable(repr(said_))}, which the rig does not know")
 
 
 def refusal(stderr: str) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from build_samples import core
 
+from rig.boards.model import Arch
+from rig.host import tools
 from rig.image.model import (
     Element,
     Function,
@@ -51,11 +53,13 @@ TWO_OWNERS = {0: "ca", 1: "ca", 2: "cb", 3: "adapter:get", 4: "adapter:put", 5: 
 
 
 def image_of(
-    folder: Path, wat: str, owners: Mapping[int, str], *, model: Model = Model.MULTI, seams: bool = True
+    folder: Path, wat: str, owners: Mapping[int, str] | str, *, model: Model = Model.MULTI, seams: bool = True
 ) -> Image:
-    """An image of core wasm text. `owners`: defined function → owner; imports belong to hosts, one each."""
-    wasm = core(folder, "module", wat).read_bytes()
-    return image_from(parse_module(wasm, "module"), owners, model, seams)
+    """An image of core wasm text. `owners`: defined function → owner, or one for all; imports belong to hosts."""
+    module = parse_module(core(folder, "module", wat).read_bytes(), "module")
+    if isinstance(owners, str):
+        owners = {body.function: owners for body in module.bodies}
+    return image_from(module, owners, model, seams)
 
 
 def image_from(module: Module, given: Mapping[int, str], model: Model, seams: bool = True) -> Image:
@@ -74,7 +78,7 @@ def image_from(module: Module, given: Mapping[int, str], model: Model, seams: bo
         made.append(Function(n, name, module.type_of(n), number.get(n), body is None, calls, indirect))
         for i in body.code if body else ():
             if ".load" in i.op or ".store" in i.op:
-                accesses.append(MemoryAccess(n, i.at, i.op, i.imm[0], i.imm[1]))
+                accesses.append(MemoryAccess(n, i.at, i.op, i.imm[1], i.imm[2]))
             elif i.op in ("memory.copy", "memory.fill"):
                 accesses.append(MemoryAccess(n, i.at, i.op, i.imm[0], 0))
     memories = tuple(
@@ -119,3 +123,15 @@ def _seams(crossing: Sequence[tuple[int, int]], made: Sequence[Function], number
 
 def type_of(*params: str, results: Sequence[str] = ()) -> FuncType:
     return FuncType(params, tuple(results))
+
+
+def synth_object(folder: Path, image: Image, arch: Arch, *more: str) -> bytes:
+    """What synth makes of the image, with the flags of the toolchain reference."""
+    (folder / "in.wasm").write_bytes(image.wasm)
+    target = ("-t", "cortex-m4") if arch is Arch.V7M else ("-b", "riscv", "-t", "rv32imac", "--safety-bounds", "mask")
+    flags = ("--relocatable", "--embedder-data-init", "--embedder-global-init", "--all-exports", *more)
+    done = tools.run(
+        tools.find("synth"), ["compile", "in.wasm", "-o", "out.o", *target, *flags], cwd=folder, timeout=30
+    )
+    assert done.ok, done.err
+    return (folder / "out.o").read_bytes()
