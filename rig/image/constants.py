@@ -194,10 +194,14 @@ class _Run:
         if op in ("i32.add", "i32.sub", "i32.or"):
             right, left = self.pop(), self.pop()
             self.stack.append(self.combine(op, left, right))
-        elif op in ("i32.shl", "i32.mul", "i32.and", "i32.shr_u", "i32.rem_u"):
+        elif op in ("i32.shl", "i32.mul", "i32.shr_u", "i32.rem_u"):
+            self.drop(2)
+            self.stack.append(INDEX)
+        elif op == "i32.and":
             right, left = self.pop(), self.pop()
-            scaled = op in ("i32.shl", "i32.mul") or "const" in (right.kind, left.kind)
-            self.stack.append(INDEX if scaled and not _address_like(left) and not _address_like(right) else OTHER)
+            mask, value = (left, right) if left.kind == "const" else (right, left)
+            aligns = mask.kind == "const" and mask.value >> 31  # p & -4 is still the pointer, i & 255 an index
+            self.stack.append(value._replace(exact=False) if aligns else INDEX if mask.kind == "const" else OTHER)
         else:
             takes, gives = arity(op)
             self.drop(takes)
@@ -285,10 +289,6 @@ class _Run:
 def _rank(value: Value) -> int:
     """Which of two summands is the pointer: the one of higher rank."""
     return ("index", "other", "const", "param", "call", "global").index(value.kind)
-
-
-def _address_like(value: Value) -> bool:
-    return value.kind in ("global", "param", "call")
 
 
 def _assigned(body: Body) -> dict[int, int]:

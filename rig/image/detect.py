@@ -234,13 +234,20 @@ def shared_contexts(findings: Sequence[Finding]) -> tuple[tuple[int, ...], ...]:
 
 
 def boundaries(
-    records: Records, inputs: Sequence[Party], types: Mapping[tuple[int, str], bool]
+    records: Records, inputs: Sequence[Party], links: Sequence[Link], types: Mapping[tuple[int, str], bool]
 ) -> tuple[Boundary, ...]:
-    """Records of the attestation with owners; `types`: (callee, function) → does its type carry memory."""
+    """Records of the attestation with owners; `types`: (callee, function) → does its type carry memory.
+
+    Where the fuser's counting cannot be joined, a boundary belongs to the only link of its name, if there is one.
+    """
     by_flat = {p.flat: p.index for p in inputs if p.flat is not None}
     found = []
     for b in records.attestation.metadata.boundaries:
+        name = plain_name(b.function)
         caller, callee = by_flat.get(b.from_component), by_flat.get(b.to_component)
-        carried = callee is not None and types.get((callee, plain_name(b.function)), False)
+        alike = [link for link in links if link.name == name]
+        if not by_flat and len(alike) == 1:
+            caller, callee = alike[0].caller, alike[0].callee
+        carried = callee is not None and types.get((callee, name), False)
         found.append(Boundary(caller, callee, b.function, b.lowering, b.crosses_memory, carried))
     return tuple(found)

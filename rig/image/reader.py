@@ -84,7 +84,7 @@ def read(
     titles = _owner_names(inputs, owners, calls, faces, ways)
     functions = _functions(module, owners, calls)
     carried = {(owners.of[f] or 0, n): carries_memory(t) for f, (n, t) in faces.entries.items() if t is not None}
-    bounds = boundaries(records, inputs, carried)
+    bounds = boundaries(records, inputs, ways, carried)
     facts = Facts(
         module, records, found, inputs, owners, calls, memories, layout, globals_, ways, bounds, titles,
         _takes_pointers(module, ways),

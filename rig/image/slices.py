@@ -61,9 +61,10 @@ def model_of(module: Module, records: Records, wanted: Model | None) -> Model:
             "--address-rebase (or --pack-rebase, --share-stack), or --memory multi"
         )
     if wanted is not None and wanted is not found:
+        packing = "; packing needs an exported immutable __heap_base in every component: -Wl,--export=__heap_base"
         raise UsageError(
-            f"{module.name}: asked for model {wanted}, but the fuser made {found} (packing and sharing the stack need "
-            "an exported immutable __heap_base in every component: -Wl,--export=__heap_base)"
+            f"{module.name}: asked for model {wanted}, but the fuser made {found}"
+            f"{packing if wanted in (Model.PACKED, Model.STACK) else ''}: ask for that model, or {REBUILD} anew"
         )
     return found
 
