@@ -80,7 +80,7 @@ def g02_own(s: Setting, a: Owner) -> Iterator[Case]:
         for edge in span:
             if number == 0 and s.data(a) is not None and not s.quick:
                 for op in s.ops("load8u", "load16u", "load32", "store8", "store16", "store32"):
-                    for first, count in _clear(s, a, op, edge - AROUND, edge + AROUND):
+                    for first, count in _clear(s, a, op, edge, AROUND):
                         yield sweep(s, "G-02", a, op, first, count, 1, _victim_at(s, a, edge, span))
             else:
                 for op in s.ops("load32", "store32"):
@@ -104,17 +104,18 @@ def _victim_at(s: Setting, a: Owner, edge: int, span: tuple[int, int]) -> Owner 
     return None if v is None or v.index == a.index else v
 
 
-def _clear(s: Setting, a: Owner, op: Op, low: int, high: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of the positions in [low, high) whose bytes are all granted or all not."""
-    granted = s.granted(a.index, op.kind) & Intervals.of((low, high))
-    denied = granted.complement(low, high)
-    positions = granted.starts(op.width) | denied.starts(op.width)
+def _clear(s: Setting, a: Owner, op: Op, edge: int, around: int) -> Iterator[tuple[int, int]]:
+    """(first, count) of the positions around an edge whose bytes lie on one side of it, all granted or all not."""
+    positions = Intervals()
+    for low, high in ((edge - around, edge), (edge, edge + around)):
+        granted = s.granted(a.index, op.kind) & Intervals.of((low, high))
+        positions |= granted.starts(op.width) | granted.complement(low, high).starts(op.width)
     yield from ((start, end - start) for start, end in positions)
 
 
 def _aligned(s: Setting, a: Owner, op: Op, edge: int, around: int) -> Iterator[tuple[int, int]]:
     """The same for aligned positions only."""
-    for first, count in _clear(s, a, op, edge - around, edge + around):
+    for first, count in _clear(s, a, op, edge, around):
         start = -(-first // op.width) * op.width
         items = (first + count - 1 - start) // op.width + 1 if start < first + count else 0
         if items > 0:
@@ -148,11 +149,14 @@ def g03(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
 def g06_own(s: Setting, a: Owner) -> Iterator[Case]:
     """Unaligned accesses across the own end, and from below across the own start."""
     for start, end in own_spans(s, a):
-        for op in s.ops("load16u", "load32", "store16", "store32"):
-            for back in range(1, op.width):
-                yield _edge_attack(s, "G-06", a, op, end - back, end, f"end-{back}")
-        for op in s.ops("load32", "store32"):
-            yield _edge_attack(s, "G-06", a, op, start - 2, start - 1, "start-2")
+        attacks = [(op, end - back, end, f"end-{back}") for op in s.ops("load16u", "load32", "store16", "store32")
+                   for back in range(1, op.width)]
+        attacks += [(op, start - 2, start - 1, "start-2") for op in s.ops("load32", "store32")]
+        for op, address, nearest, tag in attacks:
+            if s.allows(a.index, op.access(address)):
+                yield s.refuse("G-06", f"{op.name}.{tag}", "N/A(both sides are granted, see G-11)", a)
+            else:
+                yield _edge_attack(s, "G-06", a, op, address, nearest, tag)
 
 
 def g06(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:

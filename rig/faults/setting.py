@@ -89,17 +89,17 @@ class Setting:
         """None when the two must be isolated from each other, else why not."""
         for group in self.image.shared_context:
             if a.index in group and b.index in group:
-                return Why.SHARED, f"not isolated: {self._cause(a.index, b.index)} ({a.name}, {b.name})"
+                first, second = sorted((a, b), key=lambda o: o.index)
+                return Why.SHARED, f"not isolated: {self._cause(group, a.index, b.index)} ({first.name}, {second.name})"
         if a.domain is not None and a.domain == b.domain:
             return Why.NA, "N/A(same domain)"
         return None
 
-    def _cause(self, a: int, b: int) -> str:
-        """Which finding joined two owners: the one that names the pair, else one that names both."""
-        open_ = [f for f in self.image.findings if not f.cured]
-        named = [f.id for f in open_ if f.pair is not None and set(f.pair) == {a, b}]
-        named += [f.id for f in open_ if f.pair is None and {a, b} <= set(f.owners)]
-        named += [f.id for f in open_ if f.pair is not None and a in f.owners + f.pair and b in f.owners + f.pair]
+    def _cause(self, group: tuple[int, ...], a: int, b: int) -> str:
+        """Which finding joined two owners: the one about this pair, else one about others of their group."""
+        open_ = [(f.id, {*f.owners, *(f.pair or ())}) for f in self.image.findings if not f.cured]
+        named = [id_ for id_, about in open_ if {a, b} <= about]
+        named += [id_ for id_, about in open_ if len(about) > 1 and about <= set(group)]
         return named[0] if named else "one context"
 
     # Symbols and stubs
