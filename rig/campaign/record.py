@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rig.answer import Entry
 from rig.arch.types import Decision
 from rig.campaign.calls import Comparison, Export
-from rig.faults.model import FaultProgram, Judgement, RefusedProgram
+from rig.faults.model import FaultProgram, Judgement, RefusedProgram, Verdict, Why
 from rig.image.model import Image
 from rig.inject.model import Leg, Observation, Outcome, ReadBack
 from rig.judging.case import CanaryResult
@@ -64,7 +65,7 @@ def result(
     return record
 
 
-def refused(row: str, image: Image, program: RefusedProgram) -> dict[str, Any]:
+def refused(row: str, image: Image, program: RefusedProgram, *, control: bool = False) -> dict[str, Any]:
     return {
         "row": row,
         "id": program.id,
@@ -73,6 +74,7 @@ def refused(row: str, image: Image, program: RefusedProgram) -> dict[str, Any]:
         "victim": owner_name(image, program.victim, "-"),
         "why": program.why.value,
         "reason": program.reason,
+        **({"control": True} if control else {}),
     }
 
 
@@ -96,7 +98,23 @@ def call(row: str, export: Export, found: Comparison, judgement: Judgement) -> d
     }
     if judgement.why is not None:
         record["why"] = judgement.why.value
+    if judgement.leg is not None:
+        record["leg"] = judgement.leg.name.lower()
     return record
+
+
+def entry(line: Mapping[str, Any]) -> Entry:
+    """A `result` or `refused` record as answer and exit code need it: how a resumed run knows what it did before."""
+    return Entry(
+        id=line["id"],
+        family=line["case"],
+        verdict=Verdict(line.get("verdict", Verdict.REFUSED.value)),
+        klass=line.get("class", ""),
+        reason=line["reason"],
+        why=Why(line["why"]) if "why" in line else None,
+        leg=Leg[line["leg"].upper()] if "leg" in line else None,
+        control=line.get("control", False),
+    )
 
 
 def read_back(row: str, image: Image, back: ReadBack, owner: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Inputs:
     platform: Platform
     reader_entry: int  # rig_stub_sum
     seed: int
-    done: frozenset[str] = frozenset()  # program ids that a resumed journal already has
+    done: Mapping[str, Entry] = field(default_factory=dict)  # programs that a resumed journal already has
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class RowRun:
         self._advance = advance
         self._next = 1
         self._restarts = 0
-        self.tally = Tally()
+        self.tally = Tally(entries=list(inputs.done.values()))
 
     def run(self) -> Tally:
         """Everything the row has to do; every program ends as exactly one record."""
@@ -125,7 +125,7 @@ class RowRun:
         return {seen.index: seen for seen in self._bench.run(programs)}
 
     def refuse(self, refused: RefusedProgram, *, control: bool = False) -> None:
-        self._journal.write("refused", record.refused(self._in.name, self._in.image, refused))
+        self._journal.write("refused", record.refused(self._in.name, self._in.image, refused, control=control))
         self.tally.entries.append(replace(Entry.refused(refused), control=control))
 
     def call(self, export: Export, native: NativeCalls) -> None:

@@ -32,11 +32,11 @@ def show(summary: Summary, console: Console, *, command: Sequence[str]) -> None:
 
 
 def _board(summary: Summary, board: str, console: Console) -> None:
-    rows = [row for row in summary.rows.values() if row.board == board]
+    rows = [row for row in summary.rows.values() if row.board == board and not row.control]
     table = Table(title=Text(f"{safe(board)}: programs PASS / FAIL / REFUSED per family"), title_justify="left")
     table.add_column("family")
     for row in rows:
-        head = f"{row.model}\n{row.lowering or '-'}" + ("\n(static)" if row.control else "")
+        head = f"{row.model}\n{row.lowering or '-'}"
         table.add_column(Text(head), justify="right")
     families = sorted({family for row in rows for family in row.families})
     for family in families:
@@ -98,11 +98,8 @@ def _findings(findings: Sequence[Mapping[str, Any]], console: Console) -> None:
 def _answers(summary: Summary, console: Console) -> None:
     console.print(Text("\nAnswers", style="bold"))
     for row in summary.rows.values():
-        if row.control and not row.void:
-            continue
-        style = (
-            "green" if row.answer.startswith("isolated") else "yellow" if row.answer.startswith("refused") else "red"
-        )
+        good = row.answer.startswith(("isolated", "control"))
+        style = "green" if good else "yellow" if row.answer.startswith("refused") else "red"
         console.print(
             Text.assemble(
                 f"  {safe(row.board)} {row.model} {row.strategy} [{row.lowering or '-'}]: ", (safe(row.answer), style)
@@ -119,4 +116,6 @@ def _answers(summary: Summary, console: Console) -> None:
     )
     for error in summary.errors:
         lines = str(error["message"]).splitlines()
-        console.print(Text("\n".join(["error: " + safe(error["job"]), *("  " + safe(x) for x in lines)]), style="bold red"))
+        console.print(
+            Text("\n".join(["error: " + safe(error["job"]), *("  " + safe(x) for x in lines)]), style="bold red")
+        )
