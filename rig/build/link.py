@@ -65,7 +65,8 @@ def link(image: Image, board: Board, placement: Placement, lowered: Lowered, age
     blank, gates = image_c(image, lowered.lowering, bytes(20)), gates_s(image, board)
     key = digest(
         own_code(), image_key(image), image.name, blank, gates, repr(board), repr(placement),
-        json.dumps(versions, sort_keys=True), *(part for name, data in inputs.items() for part in (name, data)), repr(lowered.gated), repr(lowered.why_not),
+        json.dumps(versions, sort_keys=True), *(part for name, data in inputs.items() for part in (name, data)),
+        repr(lowered.gated), repr(lowered.why_not),
     )  # fmt: skip
 
     def make(folder: Path) -> None:

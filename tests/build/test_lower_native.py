@@ -40,7 +40,7 @@ CONVERT = [
 COMPARES = ("lt_s", "ge_u", "lt_u", "lt", "ge", "eqz")
 
 MEMORY = """
-  (memory (export "memory") 1) (memory 1) (global $g (mut i64) (i64.const -5)) (global (mut f32) (f32.const 2.5))
+  (memory (export "memory") 1 1) (memory 1) (global $g (mut i64) (i64.const -5)) (global (mut f32) (f32.const 2.5))
   (data (memory 0) (i32.const 100) "hello wasm") (data (memory 1) (i32.const 65530) "\\01\\02\\03\\04\\05\\06")
   (type $one (func (param i32) (result i32))) (type $two (func (result i64)))
   (table 4 funcref) (elem (i32.const 1) $inc $dec $wide)
@@ -63,6 +63,7 @@ MEMORY = """
     (memory.fill (local.get 0) (local.get 1) (local.get 2)) (i64.load (local.get 0)))
   (func (export "global") (param i64) (result i64)
     (global.set $g (i64.add (global.get $g) (local.get 0))) (global.get $g))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "size") (result i32) (memory.size 1))
   (func (export "unreachable") (param i32) (result i32) (if (local.get 0) (then unreachable)) (i32.const 3))
   (func (export "many") (param i32 i64 f32 f64 i64 i32 f64 i64) (result f64)
@@ -99,7 +100,8 @@ def module() -> tuple[str, list[Call]]:
         ("load8s", (104,)), ("load16", (65530,)), ("load64", (97,)), ("storef", (40, F64[7])), ("storef", (43, F64[3])),
         ("store32", (200, I64[4])), ("copy", (101, 100, 8)), ("copy", (99, 101, 7)), ("copy", (300, 100, 10)),
         ("cross", (10, 100, 9)), ("cross", (64, 100, 8)), ("fill", (500, 0x1AB, 5)), ("global", (7,)),
-        ("global", (I64[4],)), ("size", ()), ("unreachable", (0,)), ("unreachable", (1,)),
+        ("global", (I64[4],)), ("size", ()), ("grow", (0,)), ("grow", (1,)),
+        ("unreachable", (0,)), ("unreachable", (1,)),
         ("many", (1, I64[4], F32[2], F64[2], 3, 4, F64[4], 5)),
     ]  # fmt: skip
     return f"(module {MEMORY} {' '.join(functions)})", calls
