@@ -26,7 +26,7 @@ from rig.inject.model import Leg, Observation, Program
 from rig.judge import CanaryResult, judge, judge_structure
 from rig.judging.case import INTACT
 
-MAX_RESTARTS = 3  # of a platform that dies, per row; then the row ends as infrastructure
+MAX_RESTARTS = 40  # of a platform that dies, per row (an attack on an open image may well take the agent down)
 
 
 class Bench(Protocol):
