@@ -53,13 +53,15 @@ class Row:
     control: bool = False
 
 
-def answer(entries: Iterable[Entry]) -> str:
-    """The answer of one row, in words (issue 3, section 5)."""
+def answer(entries: Iterable[Entry], *, control: bool = False) -> str:
+    """The answer of one row, in words. `control`: the `static` row, where every attack must land."""
     found = list(entries)
     fails = [e for e in found if e.verdict is Verdict.FAIL]
     shared = list(dict.fromkeys(e.reason for e in found if e.why is Why.SHARED))
     if broken := [e for e in found if e.voids]:
         return f"refused: run void, {_first(broken)}"
+    if control and any(e.verdict is Verdict.PASS for e in found):
+        return "not isolated: one map for all, as it must be (control row)"
     if fails or shared:
         parts = [reason.removeprefix("not isolated: ") for reason in shared]
         parts += [f"{len(fails)} programs failed, the first {fails[0].id}: {fails[0].klass}"] if fails else []

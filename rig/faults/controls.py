@@ -116,7 +116,7 @@ def c07(s: Setting, a: Owner) -> Iterator[Case]:
             yield _probe(s, a, op, end, "first")
             yield _probe(s, a, op, start - 1, "below")
         if s.arm and end % 1024 == 0:
-            yield from (_probe(s, a, op, end - 2, "page") for op in s.ops("load32", "store32"))
+            yield _probe(s, a, s.ops("load32")[0], end - 2, "page")
         if not s.arm:
             yield _probe(s, a, s.ops("load32")[0], end - 2, "misaligned")
 

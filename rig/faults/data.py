@@ -94,13 +94,13 @@ def d05(s: Setting, a: Owner) -> Iterator[Case]:
         for op in (load, store):
             yield build(s, Attack("D-05", a, op, 0, no_disarmed="nothing answers at address 0", returns=True))
     else:
-        word = s.code.read(0, 4)
-        yield build(s, Attack("D-05", a, load, 0, victim_name="agent", returns=True,
-                              disarmed_value=None if word is None else int.from_bytes(word, "little")))
-        yield build(s, Attack("D-05", a, store, 0, victim_name="agent", returns=True,
+        found = s.code.read(0, 4)
+        word = None if found is None else int.from_bytes(found, "little")
+        yield build(s, Attack("D-05", a, load, 0, victim_name="agent", returns=True, disarmed_value=word))
+        yield build(s, Attack("D-05", a, store, 0, victim_name="agent", returns=True, value=word,  # what lies there
                               no_disarmed="the vectors lie at address 0"))
     why = "the vectors lie at address 0" if s.arm else "nothing answers at address 0"
-    yield execute(s, "D-05", a, 0, None, "agent" if s.arm else "", plant=False, no_disarmed=why)
+    yield execute(s, "D-05", a, 0, None, "agent" if s.arm else "", plant=False, no_disarmed=why, thumb=False)
 
 
 def d06(s: Setting, a: Owner) -> Iterator[Case]:

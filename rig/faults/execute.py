@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rig.arch.types import Kind
 from rig.faults.legs import execute
 from rig.faults.setting import Case, Setting
 from rig.image.model import Owner
@@ -18,7 +17,7 @@ def x01(s: Setting, a: Owner) -> Iterator[Case]:
     if data is None:
         yield s.refuse("X-01", "own", "N/A(no linear memory)", a)
     else:
-        yield execute(s, "X-01", a, s.scratch(a), None, "itself")
+        yield execute(s, "X-01", a, s.main_target(a), None, "itself")
 
 
 def x02(s: Setting, a: Owner) -> Iterator[Case]:
@@ -39,24 +38,19 @@ def x04(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
 
 
 def x05(s: Setting, a: Owner) -> Iterator[Case]:
-    """The agent's text: a block of its own, planted; and its first instruction, as it is."""
+    """The middle of the agent's text: a block of its own there, with a return instruction planted."""
     block = s.symbols["rig_sacrifice_text"]
     planted = s.in_ram(block)
     yield execute(s, "X-05", a, block, None, "agent", plant=planted,
                   no_disarmed="" if planted else "read-only memory: no return instruction can be planted")
-    entry = s.symbols.get("__agent_text_start")
-    if entry is not None:
-        yield execute(s, "X-05", a, entry + 0x100, None, "agent", plant=False, tag="middle",
-                      no_disarmed="the agent's own code would run, without a way back")
 
 
 def x06(s: Setting, a: Owner) -> Iterator[Case]:
-    """A device; on Arm the system control space too."""
-    banks = s.board.peripherals
+    """A device; on Arm the system control space too. A RISC-V timer block begins with zeroes: no instruction."""
+    banks = sorted(s.board.peripherals, key=lambda b: b.start != s.board.clint)
     if not banks:
         yield s.refuse("X-06", "device", "N/A(no peripheral in the memory map)", a)
     for bank in banks[:1]:
-        if not s.granted(a.index, Kind.EXECUTE).contains(bank.start):
-            yield execute(s, "X-06", a, bank.start, None, bank.name, plant=False, no_disarmed=_FETCHES)
+        yield execute(s, "X-06", a, bank.start, None, bank.name, plant=False, no_disarmed=_FETCHES)
     if s.arm:
         yield execute(s, "X-06", a, 0xE000_E000, None, "ppb", plant=False, no_disarmed=_FETCHES)

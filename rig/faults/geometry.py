@@ -74,14 +74,16 @@ def g01(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
 def g02_own(s: Setting, a: Owner) -> Iterator[Case]:
     """Every byte around the edges of the own data, loads and stores of 1, 2 and 4; words around other own edges.
 
-    Positions across an edge are G-06.
+    Positions across an edge are G-06. On PMP only aligned words and halfwords: an unaligned one over two entries of the
+    actor's own is denied (G-11), and where those meet no manifest says.
     """
     for number, span in enumerate(own_spans(s, a)):
         for edge in span:
             if number == 0 and s.data(a) is not None and not s.quick:
                 for op in s.ops("load8u", "load16u", "load32", "store8", "store16", "store32"):
-                    for first, count in _clear(s, a, op, edge, AROUND):
-                        yield sweep(s, "G-02", a, op, first, count, 1, _victim_at(s, a, edge, span))
+                    stride = 1 if s.arm else op.width
+                    for first, count in (_clear if s.arm else _aligned)(s, a, op, edge, AROUND):
+                        yield sweep(s, "G-02", a, op, first, count, stride, _victim_at(s, a, edge, span))
             else:
                 for op in s.ops("load32", "store32"):
                     for first, count in _aligned(s, a, op, edge, AROUND):

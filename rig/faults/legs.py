@@ -66,13 +66,14 @@ def build(s: Setting, a: Attack) -> FaultProgram:
         if a.disarmed_value is not None:
             values[Leg.DISARMED] = a.disarmed_value
     if stop is not Stop.CONTROL:
-        legs[Leg.ARMED] = _armed(s, a, values[Leg.ARMED], far if not succeeds else None)
+        legs[Leg.ARMED] = _armed(s, a, values[Leg.ARMED], None if succeeds or stop is Stop.PROBE else far)
         if succeeds or stop in (Stop.LANDS, Stop.PROBE):
             effects[Leg.ARMED] = a.op.effect
     multi = a.op.words > 1 and edge is not None and not a.op.stacking
     expect = Expect(
         stop, access, s.pc(a.op.name), alternatives=("strex-status-1",) if a.op.name == "strex" else (),
-        base=a.address + a.op.bias if multi else None, full_record=a.full_record, own_side=far is not None,
+        base=a.address + a.op.bias if multi else None, full_record=a.full_record,
+        own_side=far is not None and stop is not Stop.PROBE,
     )
     victim = a.victim.name if a.victim else a.victim_name or "nobody"
     target = s.symbolic(a.address)
@@ -202,12 +203,14 @@ def sweep(s: Setting, family: str, actor: Owner, op: Op, first: int, count: int,
 
 
 def execute(s: Setting, family: str, actor: Owner, target: int, victim: Owner | None, victim_name: str = "", *,
-            plant: bool = True, no_disarmed: str = "", tag: str = "") -> FaultProgram:
-    """Jump to an address. The agent plants a return instruction there and takes it away again."""
-    thumb = 1 if s.arm else 0
+            plant: bool = True, no_disarmed: str = "", tag: str = "", thumb: bool = True) -> FaultProgram:
+    """Jump to an address. The agent plants a return instruction there and takes it away again.
+
+    `thumb` False: an address without the Thumb bit, as a null pointer is; nothing could run there in any case.
+    """
     access = Access(Kind.EXECUTE, target, 2, privileged=False)
     granted = s.allows(actor.index, access)
-    step = Step(actor.index, s.stub("call"), (target | thumb,))
+    step = Step(actor.index, s.stub("call"), (target | (s.arm and thumb),))
     planted = Flag.PLANT if plant else NO_FLAG
     watch = window(s, target, 2) if plant else (0, 0)
     watch = (target, watch[0] + watch[1] - target) if watch[1] else (0, 0)  # the agent plants at the first byte

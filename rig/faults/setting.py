@@ -23,7 +23,7 @@ from rig.plan.model import Kind as Placing
 Case = FaultProgram | RefusedProgram
 PPB = (0xE000_0000, 0xE010_0000)
 _NONZERO = int.from_bytes(b"\1" * 16, "little")
-_LEAST = 64  # bytes an object must have to be a target in its middle
+_LEAST, _ROOMY = 8, 128  # bytes that data must have to be a target, to be a place for legal accesses of any kind
 
 
 class Rights(Protocol):
@@ -97,9 +97,8 @@ class Setting:
 
     def _cause(self, group: tuple[int, ...], a: int, b: int) -> str:
         """Which finding joined two owners: the one about this pair, else one about others of their group."""
-        open_ = [(f.id, {*f.owners, *(f.pair or ())}) for f in self.image.findings if not f.cured]
-        named = [id_ for id_, about in open_ if {a, b} <= about]
-        named += [id_ for id_, about in open_ if len(about) > 1 and about <= set(group)]
+        open_ = [(f.id, set(f.pair)) for f in self.image.findings if f.pair is not None and not f.cured]
+        named = [id_ for id_, pair in open_ if pair == {a, b}] + [id_ for id_, pair in open_ if pair <= set(group)]
         return named[0] if named else "one context"
 
     # Symbols and stubs
@@ -201,8 +200,10 @@ class Setting:
         return self.targets(owner)[0][1]
 
     def scratch(self, owner: Owner) -> int:
-        """A place in the owner's own bytes, 64-byte aligned, for accesses that must work."""
-        return self.main_target(owner)
+        """A place in the owner's own bytes, 64-byte aligned, for accesses that must work: its data, else its stack."""
+        data = self.data(owner)
+        small = data is not None and data.size < _ROOMY
+        return next(at for what, at in self.targets(owner) if not (small and what == "data"))
 
     # Rights
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rig.arch.types import Kind
 from rig.faults.legs import LONG_US, Attack, build, program
 from rig.faults.model import Effect, Expect, FaultProgram, Stop
 from rig.faults.setting import Case, Setting
@@ -42,8 +43,10 @@ def t02(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
 
 
 def _legal_return(s: Setting, a: Owner, v: Owner) -> FaultProgram:
-    own = s.scratch(v)
-    steps = (_enter(s, v), _enter(s, a), Step(v.index, s.stub("rw32"), (own, _WORDS)))
+    own = s.main_target(v)
+    end = next(e for b, e in s.granted(v.index, Kind.WRITE) if b <= own < e)
+    words = min(_WORDS, (end - own) // 4)
+    steps = (_enter(s, v), _enter(s, a), Step(v.index, s.stub("rw32"), (own, words)))
     where = s.symbolic(own)
     return FaultProgram(
         id=s.id("T-02", "rw32.return", a.index, v.name, where), family="T-02", actor=a.index, victim=v.index,
@@ -51,5 +54,5 @@ def _legal_return(s: Setting, a: Owner, v: Owner) -> FaultProgram:
         legs={Leg.DISARMED: program(Leg.DISARMED, *steps, disarm=Disarm.MAP, limit_us=LONG_US),
               Leg.ARMED: program(Leg.ARMED, *steps, limit_us=LONG_US)},
         effects={Leg.DISARMED: Effect.VALUE, Leg.ARMED: Effect.VALUE}, armed=Expect(Stop.ALLOWED),
-        values={Leg.DISARMED: _WORDS, Leg.ARMED: _WORDS}, readers=(v.index,), op="rw32",
+        values={Leg.DISARMED: words, Leg.ARMED: words}, readers=(v.index,), op="rw32",
     )

@@ -74,7 +74,7 @@ def _traps_in_wasm(s: Setting, p: Primitive, index: int) -> bool:
 def attack(s: Setting, w: Wanted) -> Case:
     """The program, or why this lowering or ELF cannot express it."""
     p, a = w.primitive, w.actor
-    index, own = _index(s, p, w.address), s.scratch(a) + (w.address & 15)
+    index, own = _index(s, p, w.address), s.main_target(a)
     legal = _index(s, p, own)
     if index is None or legal is None:
         return s.refuse(w.family, f"{p.export}{'.' + w.tag if w.tag else ''}", "N/A(lowering)", a, w.victim)
