@@ -15,6 +15,7 @@ from rig.inject.carriers import Carrier
 from rig.inject.frames import Frame, Reader, Type, encode
 from rig.inject.model import Hello, Observation, Program, ReadBack
 from rig.plan.model import ContextPlan, Kind, Plan
+from rig.targets.protocol import TargetDied
 
 _STATUS = {1: "wrong length", 2: "no such index", 3: "refused value", 4: "no room left", 5: "unknown frame type"}
 _ERRORS = {1: "a frame arrived damaged", 2: "a frame was too long", 3: "a batch could not be read to its end"}
@@ -22,6 +23,7 @@ _PANICS = {1: "a fault of its own at {detail:#x}", 2: "unexpected exception {det
 _PANIC = 0x100  # ERROR codes above it
 _HELLO_EVERY = 0.5  # seconds between attempts
 _BATCHES_AHEAD = 3  # BATCH frames in flight
+_STALE = 1000  # answers to an exchange that was given up, at most
 
 _T = TypeVar("_T")
 
@@ -136,13 +138,10 @@ class Session:
         patience = self._patience + max((_seconds(p) for p in programs), default=0.0)
         while following is not None or in_flight:
             while following is not None and len(in_flight) < _BATCHES_AHEAD:
-                self._send(Type.BATCH, following[0])
-                in_flight.append((self._seq, following[1]))
+                in_flight.append((self._send(Type.BATCH, following[0]), following[1]))
                 following = next(waiting, None)
-            frame = self._next(patience)
             seq, programs_in_it = in_flight[0]
-            if frame.seq != seq:
-                raise self._unexpected(frame)
+            frame = self._next(seq, patience)
             if frame.type == Type.RESULTS:
                 observations += self._decoded(wire.decode_results, frame)
             elif frame.type == Type.READBACK:
@@ -171,8 +170,7 @@ class Session:
         data = b""
         while len(data) < length:
             part = min(length - len(data), wire.SEED_MAX)
-            self._send(Type.READ, wire.read(address + len(data), part))
-            frame = self._next(self._patience)
+            frame = self._next(self._send(Type.READ, wire.read(address + len(data), part)), self._patience)
             if frame.type != Type.MEMORY:
                 raise self._unexpected(frame)
             at, piece = self._decoded(wire.decode_memory, frame)
@@ -193,29 +191,29 @@ class Session:
             with suppress(InfrastructureError):  # gone: whoever uses it next is told
                 self._carrier.rest()
 
-    def _send(self, kind: Type, payload: bytes) -> None:
+    def _send(self, kind: Type, payload: bytes) -> int:
+        """Returns the sequence number that all answers will carry."""
         self._seq = (self._seq + 1) & 0xFFFF
         self._carrier.send(encode(kind, self._seq, payload), self._patience)
+        return self._seq
 
     def _exchange(self, frames: Sequence[tuple[Type, bytes, str]]) -> None:
         """Send frames and collect an ACK for each, with as many on their way as fit."""
-        unanswered: deque[tuple[Type, int, str]] = deque()
+        unanswered: deque[tuple[int, int, str]] = deque()  # (seq, bytes on their way, what)
         room = self._carrier.capacity // 2
         for kind, payload, what in frames:
             while unanswered and sum(size for _, size, _ in unanswered) + len(payload) > room:
-                self._acknowledged(*unanswered.popleft())
-            self._send(kind, payload)
-            unanswered.append((kind, len(payload) + 64, what))
-        for item in unanswered:
-            self._acknowledged(*item)
+                seq, _, sent = unanswered.popleft()
+                self._acknowledged(seq, sent)
+            unanswered.append((self._send(kind, payload), len(payload) + 64, what))
+        for seq, _, sent in unanswered:
+            self._acknowledged(seq, sent)
 
-    def _acknowledged(self, kind: Type, size: int, what: str) -> None:
-        frame = self._next(self._patience)
+    def _acknowledged(self, seq: int, what: str) -> None:
+        frame = self._next(seq, self._patience)
         if frame.type != Type.ACK:
             raise self._unexpected(frame)
-        answered, status, detail = self._decoded(wire.decode_ack, frame)
-        if answered != kind:
-            raise AgentError(f"the agent acknowledged frame type {answered:#x} where {kind:#x} was due")
+        _, status, detail = self._decoded(wire.decode_ack, frame)
         if status:
             raise AgentError(f"the agent refused {what}: {_status(status, detail)}")
 
@@ -230,23 +228,29 @@ class Session:
                 return
             self._frames += self._reader.feed(data)
 
-    def _next(self, patience: float) -> Frame:
-        """The next frame. AgentHang after `patience` seconds without a byte and without another program starting."""
+    def _next(self, seq: int, patience: float) -> Frame:
+        """The next frame that answers `seq`, or an ERROR; what is left of an exchange that was given up is dropped."""
+        for _ in range(_STALE):
+            frame = self._any(patience)
+            if frame.seq == seq or frame.type == Type.ERROR:
+                return frame
+        raise AgentError(f"{_STALE} frames arrived that nobody asked for", self._carrier.running())
+
+    def _any(self, patience: float) -> Frame:
+        """The next frame. AgentHang after `patience` seconds in which none came and no other program started."""
         deadline = time.monotonic() + patience
         running = self._carrier.running()
         while True:
             if self._frames:
                 return self._frames.popleft()
             data = self._carrier.receive(0.2)
+            self._frames += self._reader.feed(data)
             now = time.monotonic()
-            if data:
-                self._frames += self._reader.feed(data)
-                deadline = now + patience
-                continue
-            self._look()
+            if not data:
+                self._look()
             if (latest := self._carrier.running()) != running:
                 running, deadline = latest, now + patience
-            elif now > deadline:
+            elif now > deadline and not self._frames:
                 raise AgentHang(f"no sign of life for {patience:.0f} s", running)
 
     def _look(self) -> None:
@@ -254,7 +258,8 @@ class Session:
         running = self._carrier.running()
         try:
             self._carrier.check()
-        except InfrastructureError as error:
+        except TargetDied as error:
+            error.program = running
             if running is not None:
                 error.add_note(f"program {running} was running")
             raise
@@ -301,5 +306,6 @@ def _status(status: int, detail: int) -> str:
 
 
 def _seconds(p: Program) -> float:
-    """Host seconds that a program may need: 20 times its virtual time, at 50 million instructions per second."""
-    return 20e-6 * p.limit_us
+    """Host seconds that a program may need: 100 times its virtual time (an emulator that jumps in small circles on a
+    busy host runs 10 million instructions per second)."""
+    return 100e-6 * p.limit_us

@@ -14,13 +14,17 @@ from rig.errors import InfrastructureError
 
 
 class TargetDied(InfrastructureError):
-    """The platform ended by itself. `lockup`: it says that the core locked up, which is a fact about the image."""
+    """The platform ended by itself. `lockup`: it says that the core locked up, which is a fact about the image.
+
+    `program`: index of the program that was running, set by the session if known.
+    """
 
     def __init__(self, message: str, *, returncode: int, lockup: bool = False, last_words: str = "") -> None:
         super().__init__(message)
         self.returncode = returncode
         self.lockup = lockup
         self.last_words = last_words
+        self.program: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

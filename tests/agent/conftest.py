@@ -70,3 +70,12 @@ def fresh(board: Board, image: Build) -> Iterator[Callable[..., Rig]]:
     """Starts emulators of one's own: fresh("RIG_MUTANT_M21", uart=…, patience=…)."""
     with ExitStack() as stack:
         yield lambda *defines, **options: bringup.start(board, image(board.name, *defines), stack, **options)
+
+
+@pytest.fixture
+def fresh_arm(image: Build) -> Iterator[Callable[..., Rig]]:
+    """As `fresh`, on Armv7-M only."""
+    with ExitStack() as stack:
+        yield lambda *defines, **options: bringup.start(
+            load_board("mps2-an386"), image("mps2-an386", *defines), stack, **options
+        )

@@ -125,6 +125,16 @@ static void note_fault(bool of_actor)
     SHCSR = SHCSR & ~(0xF << 12); /* pended, never to be taken: the actor will be gone */
 }
 
+/* CONTROL as the actor had it (a handler sees SPSEL as 0 and its own FPCA), and the masks. */
+static uint32_t masks(void)
+{
+    uint32_t control, primask, faultmask, basepri;
+    __asm__("mrs %0, control\nmrs %1, primask\nmrs %2, faultmask\nmrs %3, basepri"
+            : "=r"(control), "=r"(primask), "=r"(faultmask), "=r"(basepri));
+    uint32_t spsel = rig_actor.exc_return >> 2 & 1, fpca = ~rig_actor.exc_return >> 4 & 1;
+    return (control & 1) | spsel << 1 | fpca << 2 | primask << 8 | faultmask << 9 | basepri << 16;
+}
+
 static bool service(void)
 {
     const uint32_t *frame = frame_of(&rig_actor);
@@ -143,8 +153,8 @@ bool v7m_svc(void)
 bool v7m_fault(void)
 {
     note_fault(true);
-    /* SVC with interrupts masked (a privileged actor can) escalates: no cause, and behind an svc instruction. */
-    if (stop.hfsr == HFSR_FORCED && stop.cfsr == 0 && *(const uint8_t *)(stop.pc - 1) == 0xDF)
+    /* SVC with interrupts masked (only a privileged actor can) escalates, without a cause of its own. */
+    if (stop.hfsr == HFSR_FORCED && stop.cfsr == 0 && masks() >> 8 && *(const uint8_t *)(stop.pc - 1) == 0xDF)
         return service();
     return on_stop(TRAPPED, 0);
 }
@@ -171,16 +181,6 @@ void v7m_agent_fault(uint32_t *frame)
     stop.psr = frame[PSR];
     frame[PC] = (uint32_t)rig_guard_failed & ~1u;
     frame[PSR] &= PSR_THUMB; /* no leftover of an interrupted IT block */
-}
-
-/* CONTROL as the actor had it (a handler sees SPSEL as 0 and its own FPCA), and the masks. */
-static uint32_t masks(void)
-{
-    uint32_t control, primask, faultmask, basepri;
-    __asm__("mrs %0, control\nmrs %1, primask\nmrs %2, faultmask\nmrs %3, basepri"
-            : "=r"(control), "=r"(primask), "=r"(faultmask), "=r"(basepri));
-    uint32_t spsel = rig_actor.exc_return >> 2 & 1, fpca = ~rig_actor.exc_return >> 4 & 1;
-    return (control & 1) | spsel << 1 | fpca << 2 | primask << 8 | faultmask << 9 | basepri << 16;
 }
 
 void arch_capture(void)
