@@ -51,6 +51,7 @@ SHAPES = [
     Build(Model.STACK, parts(32, 64, 32)),
     Build(Model.PAGE, parts(1, 1, 1), shared_context=((0, 2),)),
     Build(Model.MULTI, parts(9, 1)),
+    Build(Model.MULTI, parts(1, 1), adapters=[(0, 1, True)], hosts=1, shared_context=((2, 3),)),
 ]
 
 

@@ -108,7 +108,7 @@ def test_a_promise_in_a_shared_memory_leaves_the_rest_of_the_page_to_nobody() ->
     assert found.find("memory:0").size == 2 * PAGE
 
 
-@pytest.mark.parametrize(("backed", "data"), [(1024, 64), (40, 0)])
+@pytest.mark.parametrize(("backed", "data"), [(1024, 64), (512, 0), (40, 0)])  # data ends at 1088, stack starts at 1024
 def test_a_promise_below_data_or_stack_is_the_users_error(backed: int, data: int) -> None:
     image = Build(Model.MULTI, [Part("tiny", backed=backed, data=data), Part("other")]).image()
     with pytest.raises(UsageError, match=r"memory\.backed of tiny: .*promise at least 10"):

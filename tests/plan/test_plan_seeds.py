@@ -103,6 +103,13 @@ def test_function_tables() -> None:
     assert placement.find("memory:0").start not in found  # its owner calls nothing indirectly
 
 
+def test_large_seeds_travel_in_chunks() -> None:
+    image = Build(Model.MULTI, [Part("a"), Part("b", indirect=True)], tables=(1500,)).image()
+    placement, found = seeded(image, ARM, SYNTH)
+    stack = placement.find("stack:1")
+    assert len(found[stack.end - placement.reserve]) == table_size(image) + 4 * 1500  # the table follows the globals
+
+
 def test_a_table_in_memory_0_is_written_once() -> None:
     image = Build(Model.PAGE, [Part("a"), Part("b", indirect=True)], tables=(4,)).image()
     ids = b"".join(i.to_bytes(4, "little") for i in (0, 7, 7, 7))
