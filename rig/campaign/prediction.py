@@ -14,7 +14,7 @@ from rig.boards.model import Board, Protection
 from rig.faults.model import FaultProgram
 from rig.faults.setting import Rights
 from rig.inject.model import Disarm, Leg, ReadBack
-from rig.judging.case import SweepPrediction
+from rig.judging.case import SweepPrediction, combined
 
 Registers: TypeAlias = pmsav7.Context | pmp.Context
 
@@ -82,10 +82,10 @@ class Predictor:
         found = self._registers.get((context, Leg.ARMED))
         if found is None:
             return None
-        key = (context, access)
-        if key not in self._decided:
-            self._decided[key] = _decide(found, access)
-        return self._decided[key]
+        for piece in (accesses := program.armed.pieces or (access,)):
+            if (context, piece) not in self._decided:
+                self._decided[context, piece] = _decide(found, piece)
+        return combined([self._decided[context, piece] for piece in accesses])
 
     def must_stop(self, program: FaultProgram) -> bool:
         """By the manifest: some byte of the access is not granted to the owner that makes it."""

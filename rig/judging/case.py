@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rig.arch.syndrome import ArmFault, RiscvFault
@@ -53,6 +53,16 @@ class Case:
     @property
     def armed(self) -> Observation:
         return self.observations[Leg.ARMED]
+
+
+def combined(decisions: Sequence[Decision]) -> Decision:
+    """What is decided about an access that a compiler split (`Expect.pieces`): denied where any piece is, and any denied
+    piece may be the one that shows. The pieces may run in any order."""
+    doubts = tuple(dict.fromkeys(d for decision in decisions for d in decision.unpredictable))
+    if any(decision.allow is None for decision in decisions):
+        return Decision(None, (), doubts)
+    shown = tuple(dict.fromkeys(s for decision in decisions if not decision.allow for s in decision.syndromes))
+    return Decision(not shown, shown)
 
 
 def passed(klass: str, reason: str = "", findings: tuple[str, ...] = ()) -> Judgement:
