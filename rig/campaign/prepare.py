@@ -122,7 +122,7 @@ def build(
         placement = place(image, board, lowered.lowering, peripherals=peripherals, shared_buffers=buffers)
     note(f"linking for {board.name} ({image.model.value}, {lowered.lowering.value})")
     linked = link(image, board, placement, lowered, agent_objects(board, agent_defines))
-    return Built(image, board, placement, lowered, linked, (*image.findings, *lowered.findings))
+    return Built(image, board, placement, lowered, linked, (*image.findings, *lowered.findings, *linked.findings))
 
 
 def agent_objects(board: Board, defines: Sequence[str] = ()) -> list[Path]:

@@ -7,6 +7,7 @@ is a party of its own, together with helpers that only it calls. Imports belong 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from rig.image.module import Module
 from rig.image.reach import Graph, forwarded
 from rig.image.records import STUB, Records
 
+_COPY = re.compile(r"\$\d+$")
 REALLOC = FuncType(("i32",) * 4, ("i32",))
 
 
@@ -103,11 +105,18 @@ def _adapters(
     return [(first, *(f for f in group if f != first)) for first, group in sorted(groups.items())]
 
 
+def import_key(module: str, field: str, provided: Collection[str]) -> str:
+    """How the user names an import. The fuser numbers the copies that several components import: "get", "get$1"."""
+    prefix = "" if module in ("", "$root") else f"{module}#"
+    plain = _COPY.sub("", field)
+    return prefix + (field if prefix + field in provided else plain)
+
+
 def _hosts(module: Module, host_imports: Collection[str]) -> list[tuple[str, tuple[int, ...]]]:
     hosts: dict[str, list[int]] = {}
     missing: list[str] = []
     for entry in module.imports:
-        key = entry.field if entry.module in ("", "$root") else f"{entry.module}#{entry.field}"
+        key = import_key(entry.module, entry.field, host_imports)
         if entry.kind != "func":
             raise UsageError(
                 f"{module.name}: imports the {entry.kind} '{printable(key)}'; only functions can be provided: "
