@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from rig.errors import InfrastructureError, RigError
+from rig.host.process import die_with_parent
 
 
 class Report(Protocol):
@@ -44,7 +45,8 @@ class Done:
 _fork = multiprocessing.get_context("fork")
 
 
-def _child(send: Connection, work: Callable[[Any, Report], Any], job: Any) -> None:
+def _child(send: Connection, work: Callable[[Any, Report], Any], job: Any, parent: int) -> None:
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends its children
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # emulators carry a death signal of their own
 
@@ -72,7 +74,7 @@ def run_jobs(
             while waiting and len(running) < max(1, parallel):
                 number, job = waiting.pop(0)
                 receive, send = _fork.Pipe(duplex=False)
-                process = _fork.Process(target=_child, args=(send, work, job), daemon=True)
+                process = _fork.Process(target=_child, args=(send, work, job, os.getpid()), daemon=True)
                 process.start()
                 send.close()
                 running[receive] = (number, process)

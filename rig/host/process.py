@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -101,11 +101,6 @@ def start(
     words = [str(word) for word in argv]
     parent = os.getpid()
 
-    def die_with_parent() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before prctl
-            os._exit(127)
-
     def spawn() -> Child:
         return Child(
             words,
@@ -116,7 +111,7 @@ def start(
             stderr=stderr,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(die_with_parent, parent),
         )
 
     try:
@@ -126,6 +121,13 @@ def start(
         raise InfrastructureError(f"cannot start {words[0]}: {missing} does not exist") from error
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise InfrastructureError(f"cannot start {words[0]}: {error}") from error
+
+
+def die_with_parent(parent: int) -> None:
+    """In a child that `parent` just forked: be killed by the kernel when the thread that forked it ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before prctl
+        os._exit(127)
 
 
 @lru_cache(maxsize=1)

@@ -83,9 +83,8 @@ def test_lists_shows_f12_f14_and_is_not_isolated_in_model_1(run: Callable[..., R
         assert answers[board, "shared-page"]["answer"].startswith("not isolated: ")
         assert "F14" in answers[board, "shared-page"]["answer"]
         assert answers[board, "multi"]["answer"].startswith("isolated")
-    deputy = [
-        r for r in ran.journal() if r["k"] == "result" and r["case"] == "K-11" and r["row"].endswith("multi/switch")
-    ]
+    results = [r for r in ran.journal() if r["k"] == "result"]
+    deputy = [r for r in results if r["case"] == "K-11" and r["row"].endswith("multi/switch")]
     assert deputy and all(r["verdict"] == "PASS" and r["class"] == "GATE_REFUSED" for r in deputy)
     wrong = [r for r in results if r["case"] == "C-03" and r["verdict"] == "FAIL"]
     assert wrong and {r["actor"] for r in wrong} == {"dispatch"}
