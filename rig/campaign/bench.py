@@ -83,6 +83,11 @@ class QemuBench:
     def read(self, address: int, length: int) -> bytes:
         return self._target.read(address, length)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the running emulator."""
+        return self._target.cpu_seconds
+
     def _live(self) -> Session:
         if self._session is None:
             raise InfrastructureError("the emulator was not started")

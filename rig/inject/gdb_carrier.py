@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ring in the mailbox once more, but every byte goes through a debugger, and the core stands while nobody waits.
 
-This is the slow way that `rig speed` compares with: one exchange with the debugger for each frame to the agent. The core
-is let go for a moment and halted again. A breakpoint where the agent waits would cost more: QEMU runs the whole page that
-holds one instruction by instruction (measured: 50 exchanges a second).
+This is the slow way that `rig speed` compares with: one exchange with the debugger for each frame to the agent. The
+core is let go for a moment and halted again. A breakpoint where the agent waits would cost more: QEMU runs the whole
+page that holds one instruction by instruction (measured: a third of the exchanges per second).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rig.targets.rsp import Rsp, RspRefused
 # offsets in the mailbox (docs/internals.md, "Mailbox")
 _IN_HEAD, _IN_TAIL, _OUT_TAIL, _IN, _OUT = 16, 20, 28, 0x100, 0x8000
 _AGENTS = struct.Struct("<2I")  # counters that the agent moves, side by side: tail of the ring in, head of the ring out
-_MOMENT, _LONG_MOMENT = 200e-6, 5e-3  # seconds: one leg takes about 0.1 ms
+_MOMENT, _LONG_MOMENT = 100e-6, 5e-3  # seconds: one leg takes about 0.1 ms
 _WORD = 1 << 32
 
 
@@ -120,7 +120,9 @@ class GdbCarrier:
 
     def _take(self, count: int) -> bytes:
         if count > RING_OUT:
-            raise InfrastructureError(f"the agent's ring claims {count} bytes, {RING_OUT} fit: the mailbox was overwritten")
+            raise InfrastructureError(
+                f"the agent's ring claims {count} bytes, {RING_OUT} fit: the mailbox was overwritten"
+            )
         first = min(count, RING_OUT - self._out_at)
         data = self._rsp.read(self._mailbox + _OUT + self._out_at, first)
         data += self._rsp.read(self._mailbox + _OUT, count - first)

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from rig.targets.protocol import TargetDied, Timebase
 
 _LOCKUP = "Lockup"  # "qemu: fatal: Lockup: can't escalate 3 to HardFault (current priority -1)"
 _SYSTICK_HZ = 25_000_000  # of the mps2 machines
+_CPUCLOCK_SCHED = 2  # of a whole process: clock_getcpuclockid(3)
 _NS = 1_000_000_000  # -icount shift=0: one instruction is one virtual nanosecond
 
 
@@ -139,6 +141,11 @@ class QemuTarget:
         if self._board.arch is Arch.V7M:
             return Timebase("instructions", _NS // (self._board.timer_hz or _SYSTICK_HZ))
         return Timebase("instructions", 1)  # mcycle
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time the emulator has taken since its start; other load on the host does not count."""
+        return time.clock_gettime(~self._started().pid << 3 | _CPUCLOCK_SCHED)
 
     @property
     def shared(self) -> npt.NDArray[np.uint8]:
