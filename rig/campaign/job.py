@@ -18,7 +18,7 @@ from rig.campaign.journal import Journal, read
 from rig.campaign.prediction import Predictor
 from rig.campaign.readers import Window
 from rig.campaign.request import Request
-from rig.campaign.row import Inputs, RowRun
+from rig.campaign.row import NEW_PROCESS, Inputs, RowRun
 from rig.campaign.sampling import thin
 from rig.errors import InfrastructureError, Refusal, UsageError
 from rig.faults.catalogue import Status, catalogue
@@ -280,12 +280,13 @@ class _Row:
         seconds = self.bench.seconds
         run = RowRun(inputs, self.bench, self.owner.journal, self._advance)
         tally = run.run()
+        seconds = self.bench.seconds - seconds  # of the legs; calls and samples from new processes are no legs
         if why := self.owner.guessable():
             run.refuse(RefusedProgram("C-08/nonce", "C-08", None, None, Why.CONTROL, why), control=True)
         if self.plan.strategy is not Strategy.STATIC:
             self._calls(run)
             if self.owner.job.sample and not request.only and not request.quick:
-                run.sample(_one_per_family(chosen))
+                run.sample(p for p in _one_per_family(chosen) if p.id + NEW_PROCESS not in inputs.done)
         entries = tuple(tally.entries)
         words = answer.answer(entries)
         if self.plan.strategy is Strategy.STATIC and words.startswith("isolated"):
@@ -293,14 +294,14 @@ class _Row:
             words = f"control: {landed} accesses to other owners' memory landed, as one map for all must let them"
         self.owner.row_record(
             self.name, self.plan.strategy, built.lowered.lowering.value, words, tally.legs,
-            self.bench.seconds - seconds, built.lowered.why_not,
+            seconds, built.lowered.why_not,
         )  # fmt: skip
         return RowDone(self.name, entries, self.plan.strategy is Strategy.STATIC)
 
     def _chosen(self, programs: Sequence[FaultProgram]) -> list[FaultProgram]:
         request = self.owner.job.request
         if request.only:
-            return [p for p in programs if p.id in request.only or p.id + "@new-process" in request.only or p.control]
+            return [p for p in programs if p.id in request.only or p.id + NEW_PROCESS in request.only or p.control]
         found = [p for p in programs if self._wanted(p.family) or p.control]
         return thin(found) if request.quick else found
 

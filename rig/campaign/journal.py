@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal: one JSON object per line, appended as it happens. The one truth; everything shown is a rendering of it.
 
-Record kinds (`k`): `run`, `image`, `readback`, `result`, `refused`, `finding`, `call`, `row`, `end`.
+Record kinds (`k`): `run`, `image`, `readback`, `result`, `refused`, `finding`, `restart`, `row`, `error`, `end`.
 Fields under `wall` (times of day, durations, host facts) differ between runs of the same seed; all else is equal.
 A process killed in the middle of a line leaves a cut last line: readers drop it, `--resume` overwrites it.
 """

@@ -26,6 +26,7 @@ from rig.inject.model import Leg, Observation, Program
 from rig.judge import CanaryResult, judge, judge_structure
 from rig.judging.case import INTACT
 
+NEW_PROCESS = "@new-process"  # ends the id of a program that was run once more, from a new process
 MAX_RESTARTS = 40  # of a platform that dies, per row (an attack on an open image may well take the agent down)
 
 
@@ -111,11 +112,16 @@ class RowRun:
         return self.tally
 
     def sample(self, programs: Iterable[FaultProgram]) -> None:
-        """Each program once more, each from a new process ("fresh" in the strongest sense)."""
+        """Each program once more, each from a new process ("fresh" in the strongest sense).
+
+        Not counted into the row's legs: most of the time goes into starting processes.
+        """
+        legs = self.tally.legs
         for program in programs:
             self._bench.restart()
             self.send([fresh(self._take(1))])
-            self._alone(program, suffix="@new-process")
+            self._alone(program, suffix=NEW_PROCESS)
+        self.tally.legs = legs
         self._journal.flush()
 
     # What the job adds to the row.
@@ -189,6 +195,7 @@ class RowRun:
 
     def _restart(self, error: InfrastructureError) -> None:
         self._restarts += 1
+        self._journal.write("restart", {"row": self._in.name, "wall": {"why": str(error)}})
         if self._restarts > MAX_RESTARTS:
             raise InfrastructureError(f"{self._in.name}: the platform died {self._restarts} times, last: {error}")
         self._bench.restart()

@@ -114,6 +114,11 @@ def _answers(summary: Summary, console: Console) -> None:
             f"{summary.legs} legs, {summary.legs_per_second:.0f} legs/s"
         )
     )
+    if summary.restarts:
+        first = summary.restarts[0]
+        count = len(summary.restarts)
+        words = f"{count} times an emulator was restarted, first in {first['row']}: {first['wall']['why']}"
+        console.print(Text(safe(words), style="yellow"))
     for error in summary.errors:
         lines = str(error["message"]).splitlines()
         console.print(

@@ -39,6 +39,7 @@ class Summary:
     rows: dict[str, Row] = field(default_factory=dict)
     findings: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[Mapping[str, Any]] = field(default_factory=list)
+    restarts: list[Mapping[str, Any]] = field(default_factory=list)  # of a platform that died or hung
     images: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     exit: int | None = None
 
@@ -99,6 +100,8 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> Summary:
                 summary.findings.append(record)
         elif kind == "error":
             summary.errors.append(record)
+        elif kind == "restart":
+            summary.restarts.append(record)
         elif kind == "end":
             summary.exit = record["exit"]
     return summary
