@@ -24,7 +24,7 @@ _IN_HEAD, _IN_TAIL, _OUT_HEAD, _OUT_TAIL = 4, 5, 6, 7
 _STATE, _PANIC_CODE, _PANIC_DETAIL = 8, 9, 10
 _PANIC = 3
 
-_SPINS = 200  # looks at the ring before sleeping
+_SPINS = 20  # looks at the ring before sleeping
 _NAP, _LONG_NAP = 50e-6, 1e-3  # seconds
 
 
@@ -106,14 +106,15 @@ class RingCarrier:
 
     def receive(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
-        spins = 0
+        spins, nap = 0, _NAP
         while not (count := (int(self._words[_OUT_HEAD]) - self._out_count) % (1 << 32)):
             spins += 1
             if spins < _SPINS:
                 continue
             if time.monotonic() > deadline:
                 return b""
-            time.sleep(_NAP if spins < 2 * _SPINS else _LONG_NAP)
+            time.sleep(nap)
+            nap = min(2 * nap, _LONG_NAP)  # a frame of results takes milliseconds: many short naps cost too much
         if count > RING_OUT:
             raise InfrastructureError(f"the agent's ring claims {count} bytes, {RING_OUT} fit: it was overwritten")
         first = self._out[self._out_at : self._out_at + count].tobytes()
