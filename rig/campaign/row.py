@@ -276,7 +276,9 @@ class RowRun:
         line["id"] += suffix
         self._journal.write("result", line)
         for finding in judgement.findings:
-            found = {"id": finding, "what": judgement.reason, "where": program.id, "cure": ""}
+            what = f"{program.op} reaches {program.target}: wasm would trap there, the bytes are the actor's own"
+            cure = "none needed between components; bounds checks (synth --safety-bounds) stop it inside one"
+            found = {"id": finding, "what": what, "where": program.id, "cure": cure}
             self._journal.write("finding", {"image": self._in.image.name, **found})
         self.tally.entries.append(Entry.judged(program, judgement))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def make_request(arguments: argparse.Namespace, subject_words: Sequence[str]) ->
 
 
 def reproduce_words(request: Request) -> list[str]:
-    words = ["rig", "run", *request.subject_words, "--seed", str(request.seed)]
+    words = [os.environ.get("RIG_COMMAND", "rig"), "run", *request.subject_words, "--seed", str(request.seed)]
     if request.lowering:
         words += ["--lowering", request.lowering]
     return words

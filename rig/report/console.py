@@ -21,6 +21,11 @@ def safe(text: object) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))
 
 
+def _say(console: Console, text: Text) -> None:
+    """A line stays a line: what is to be copied must not be cut where a window happens to end."""
+    console.print(text, soft_wrap=True)
+
+
 def show(summary: Summary, console: Console, *, command: Sequence[str]) -> None:
     boards = dict.fromkeys(row.board for row in summary.rows.values())
     for board in boards:
@@ -62,19 +67,20 @@ def _cell(counter: Mapping[str, int]) -> Text:
 def _fails(row: Row, console: Console, command: Sequence[str]) -> None:
     if row.control or not row.fails:
         return
-    console.print(Text(f"\nFAIL in {safe(row.board)} {row.model} ({len(row.fails)}):", style="bold red"))
+    _say(console, Text(f"\nFAIL in {safe(row.board)} {row.model} ({len(row.fails)}):", style="bold red"))
     for record in row.fails[:MAX_FAILS]:
-        console.print(Text(f"  {safe(record['id'])}", style="bold"))
+        _say(console, Text(f"  {safe(record['id'])}", style="bold"))
         where = f"{record['address']:#010x}" if isinstance(record.get("address"), int) else "-"
-        console.print(
+        _say(
+            console,
             Text(
                 f"    {safe(record['actor'])} > {safe(record['victim'])} at {where}: "
                 f"{record['class']}: {safe(record['reason'])}"
-            )
+            ),
         )
-        console.print(Text(f"    reproduce: {reproduce(command, row, str(record['id']))}", style="dim"))
+        _say(console, Text(f"    reproduce: {reproduce(command, row, str(record['id']))}", style="dim"))
     if len(row.fails) > MAX_FAILS:
-        console.print(Text(f"  … and {len(row.fails) - MAX_FAILS} more in the journal"))
+        _say(console, Text(f"  … and {len(row.fails) - MAX_FAILS} more in the journal"))
 
 
 def reproduce(command: Sequence[str], row: Row, program: str) -> str:
@@ -86,41 +92,44 @@ def reproduce(command: Sequence[str], row: Row, program: str) -> str:
 def _findings(findings: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not findings:
         return
-    console.print(Text("\nFindings", style="bold"))
+    _say(console, Text("\nFindings", style="bold"))
     for finding in findings:
         state = " (cured)" if finding.get("cured") else ""
-        console.print(Text(f"  {finding['id']}{state} {safe(finding['what'])}"))
-        console.print(Text(f"      where: {safe(finding['where'])}", style="dim"))
+        _say(console, Text(f"  {finding['id']}{state} {safe(finding['what'])}"))
+        _say(console, Text(f"      where: {safe(finding['where'])}", style="dim"))
         if finding.get("cure"):
-            console.print(Text(f"      cure: {safe(finding['cure'])}", style="dim"))
+            _say(console, Text(f"      cure: {safe(finding['cure'])}", style="dim"))
 
 
 def _answers(summary: Summary, console: Console) -> None:
-    console.print(Text("\nAnswers", style="bold"))
+    _say(console, Text("\nAnswers", style="bold"))
     for row in summary.rows.values():
         good = row.answer.startswith(("isolated", "control"))
         style = "green" if good else "yellow" if row.answer.startswith("refused") else "red"
-        console.print(
+        _say(
+            console,
             Text.assemble(
                 f"  {safe(row.board)} {row.model} {row.strategy} [{row.lowering or '-'}]: ", (safe(row.answer), style)
-            )
+            ),
         )
         for why in row.why_not[:2]:
-            console.print(Text(f"      not lowered by synth: {safe(why)}", style="dim"))
+            _say(console, Text(f"      not lowered by synth: {safe(why)}", style="dim"))
     totals = summary.totals
-    console.print(
+    _say(
+        console,
         Text(
             f"\n{totals['PASS']} passed, {totals['FAIL']} failed, {totals['REFUSED']} refused; "
             f"{summary.legs} legs, {summary.legs_per_second:.0f} legs/s"
-        )
+        ),
     )
     if summary.restarts:
         first = summary.restarts[0]
         count = len(summary.restarts)
         words = f"{count} times an emulator was restarted, first in {first['row']}: {first['wall']['why']}"
-        console.print(Text(safe(words), style="yellow"))
+        _say(console, Text(safe(words), style="yellow"))
     for error in summary.errors:
         lines = str(error["message"]).splitlines()
-        console.print(
-            Text("\n".join(["error: " + safe(error["job"]), *("  " + safe(x) for x in lines)]), style="bold red")
+        _say(
+            console,
+            Text("\n".join(["error: " + safe(error["job"]), *("  " + safe(x) for x in lines)]), style="bold red"),
         )
