@@ -31,7 +31,7 @@ def main(args: Sequence[str]) -> int:
 def workers(args: Sequence[str]) -> list[str]:
     """Two test processes, unless the user says how many."""
     chosen = any(arg.startswith(("-n", "--numprocesses", "--dist", "--pdb")) for arg in args)
-    return [] if chosen else ["-n", "2"]
+    return [] if chosen else ["-n", "2", "--dist", "loadscope"]  # a module's fixtures are made once
 
 
 if __name__ == "__main__":
