@@ -134,8 +134,8 @@ def test_tools_found_are_remembered_until_the_selection_changes(
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ([], ["-n", "2"]),
-        (["-k", "x"], ["-n", "2"]),
+        ([], ["-n", "2", "--dist", "loadscope"]),
+        (["-k", "x"], ["-n", "2", "--dist", "loadscope"]),
         (["-n", "4"], []),
         (["-n4"], []),
         (["--numprocesses=1"], []),
