@@ -25,6 +25,7 @@ WORLDS = {
     "capp": "lst/app", "csink": "lst/psink", "ctick": "lst/ptick", "fixed": "lst/psink",
     "one": "two/one", "two": "two/two", "far": "two/two", "ptr": "two/two", "counter": "two/one", "start": "two/one",
     "maker": "rich/maker", "giver": "rich/giver", "user": "rich/user", "pgiver": "pure/giver", "ptaker": "pure/taker",
+    "idle": "pure/taker",
 }  # fmt: skip
 FLAGS = {
     Model.PAGE: ("--memory", "shared", "--address-rebase"),

@@ -273,6 +273,12 @@ def test_a_boundary_without_a_call_has_no_switch_point(lab: Lab) -> None:
     assert not found(lab.image(Model.PAGE, "ca", "cc"), "no-switch-point")
 
 
+def test_an_import_that_is_never_called_needs_no_switch_point(lab: Lab) -> None:
+    image = lab.image(Model.MULTI, "pgiver", "idle")
+    assert [s.label for s in image.seams if s.caller == 1] == ["demo:pure/p#f"]
+    assert not found(image, "no-switch-point")
+
+
 def test_a_table_that_leads_to_another_owner_is_no_switch_point_either(lab: Lab) -> None:
     """two calls through its table; an entry of it is changed to one's function of the same type."""
     data = lab.fuse(Model.PAGE, "ca", "bi", "two")

@@ -58,7 +58,14 @@ def test_a_memory_that_only_an_adapter_touches_goes_to_the_end_that_has_none(lab
     assert place is not None and place.memory == 2 and image.memories[2].pages == 2
     adapter = next(o for o in image.owners if o.kind is OwnerKind.ADAPTER and o.memories)
     assert (adapter.memories, adapter.reads) == ((1, 2), (2,))
-    assert [f.where for f in found(image, "F11")] == ["memory 2"]
+    assert [f.where for f in found(image, "F11")] == ["memory 2"] and "by adapter" in found(image, "F11")[0].what
+
+
+def test_the_adapter_decides_where_elimination_cannot(lab: Lab) -> None:
+    """Two memories without code of their own: app's, which an adapter copies from, and pgiver's."""
+    image = lab.image(Model.MULTI, "app", "sink", "tick", "pgiver", alone=True)
+    how = {f.owners[0]: f.what.rpartition(" ")[2] for f in found(image, "F11")}
+    assert how == {0: "adapter", 3: "elimination"}
 
 
 def test_memories_that_nobody_touches_go_by_merge_order_and_say_so(lab: Lab) -> None:

@@ -87,6 +87,7 @@ def test_the_memory_is_told(lab: Lab) -> None:
         ("(param i64) (result i32)", "(i32.load (i32.wrap_i64 (local.get 0)))"),
         ("(param i32) (result i32)", "(i32.load (i32.load (local.get 0)))"),
         ("(param i32) (result i32)", "(local.get 0)"),
+        ("(param i32) (result i32)", "(i32.load (i32.extend8_s (local.get 0)))"),
         ("(param i32) (result i32)", "(i32.load (i32.shl (local.get 0) (i32.const 2)))"),
     ],
 )

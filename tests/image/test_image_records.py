@@ -85,6 +85,7 @@ def test_records_made_true_again_are_believed(fused: bytes) -> None:
         (lambda r: r["output"].update(size="459"), "output.size"),
         (lambda r: r["output"].update(hash="ab"), "output.hash"),
         (lambda r: r["output"].update(size=1), "changed after fusion"),
+        (lambda r: r["output"].update(hash="0" * 64), "changed after fusion"),
         (lambda r: r["metadata"]["boundaries"][0].update(from_component=-1), "boundaries.0.from_component"),
         (lambda r: r["metadata"]["boundaries"][0].update(from_component=1.5), "boundaries.0.from_component"),
         (lambda r: r["metadata"].update(placements=[{"component": 0}]), "placements.0"),
