@@ -54,12 +54,12 @@ def ran_astray(case: Case) -> Judgement | None:
     if seen.step != last:
         early = seen.outcome is Outcome.TRAPPED
         return failed("FALSE_TRAP" if early else "COLLATERAL", f"ended at step {seen.step} of {last}: {describe(seen)}")
-    through_gate = program.armed.stop is Stop.GATE
+    passed_gate = program.armed.stop is Stop.GATE and seen.outcome is not Outcome.GATE_REFUSED  # judged below
     expected = steps[last].context if program.armed_context is None else program.armed_context
-    if seen.context != expected and not (through_gate and seen.outcome is not Outcome.GATE_REFUSED):
+    if seen.context != expected and not passed_gate:
         return failed("COLLATERAL", f"context {seen.context} ran at the end, expected {expected}")
     caller = NOBODY if program.caller is None else program.caller
-    if seen.caller != caller and not through_gate:
+    if seen.caller != caller and not passed_gate:
         return failed("COLLATERAL", f"called by {seen.caller}, expected {caller}")
     return None
 

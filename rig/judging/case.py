@@ -56,13 +56,16 @@ class Case:
 
 
 def combined(decisions: Sequence[Decision]) -> Decision:
-    """What is decided about an access that a compiler split (`Expect.pieces`): denied where any piece is, and any denied
-    piece may be the one that shows. The pieces may run in any order."""
-    doubts = tuple(dict.fromkeys(d for decision in decisions for d in decision.unpredictable))
+    """What is decided about an access that a compiler split (`Expect.pieces`), in whatever order the pieces run.
+
+    Denied where any piece is, and any denied piece may be the one that shows.
+    """
+    if len(decisions) == 1:
+        return decisions[0]
     if any(decision.allow is None for decision in decisions):
-        return Decision(None, (), doubts)
-    shown = tuple(dict.fromkeys(s for decision in decisions if not decision.allow for s in decision.syndromes))
-    return Decision(not shown, shown)
+        return Decision(None, (), tuple(dict.fromkeys(d for decision in decisions for d in decision.unpredictable)))
+    shown = dict.fromkeys(s for decision in decisions if not decision.allow for s in decision.syndromes)
+    return Decision(all(decision.allow for decision in decisions), tuple(shown))
 
 
 def passed(klass: str, reason: str = "", findings: tuple[str, ...] = ()) -> Judgement:
