@@ -16,6 +16,7 @@ from rig.image.module import Body, Module
 from rig.image.opcodes import LOADS, STORES, Instruction
 
 M32 = 0xFFFF_FFFF
+MAX_VALUES = 8  # different things in one local: more is as good as unknown
 MAX_ROUNDS = 8  # of the interprocedural summary; each round follows pointers through one more call
 
 
@@ -56,47 +57,43 @@ class _Summary:
     returned: set[Value] = field(default_factory=set)  # constants it returns
 
 
-def address_uses(
-    module: Module, functions: Sequence[int], low: int, returned: frozenset[int] = frozenset()
-) -> tuple[AddressUse, ...]:
-    """All constant addresses in these functions.
+class Interpretation:
+    """Every function of a module interpreted, until none learns anything new about those it calls.
 
-    `low`: offsets below it are fields of records and distances, not addresses. `returned`: functions whose result the
-    outside uses as an address (cabi_realloc).
+    `low`: offsets below it are fields of records and distances, not addresses.
     """
-    runs, summaries = _summarise(module, low)
-    dereferenced = set(returned).union(*(run.results_used for run in runs.values()))
-    found: list[AddressUse] = []
-    for function in functions:
-        if function in runs:
-            found += runs[function].uses.values()
-            if function in dereferenced:
-                found += runs[function].returns(summaries[function].returned)
-    return tuple(sorted(set(found), key=lambda u: (u.at, u.address)))
 
+    def __init__(self, module: Module, low: int) -> None:
+        self._summaries: dict[int, _Summary] = {b.function: _Summary() for b in module.bodies}
+        self._runs = {b.function: _Run(module, b, self._summaries, low) for b in module.bodies}
+        pending = set(self._runs)
+        for _ in range(MAX_ROUNDS):
+            changed = {f for f in pending if self._learns(f)}
+            if not changed:
+                break
+            pending = {f for f, run in self._runs.items() if run.callees & changed}
 
-def pointer_parameters(module: Module) -> dict[int, frozenset[int]]:
-    """Function → parameters that it, or what it passes them to, uses as addresses."""
-    _, summaries = _summarise(module, 1024)
-    return {f: frozenset(s.pointers) for f, s in summaries.items()}
+    def _learns(self, function: int) -> bool:
+        summary = self._summaries[function]
+        before = len(summary.pointers), len(summary.returned)
+        self._runs[function].run()
+        return (len(summary.pointers), len(summary.returned)) != before
 
+    def uses(self, functions: Sequence[int], returned: frozenset[int] = frozenset()) -> tuple[AddressUse, ...]:
+        """All constant addresses in these functions. `returned`: functions whose result the outside uses as an address
+        (cabi_realloc)."""
+        dereferenced = set(returned).union(*(run.results_used for run in self._runs.values()))
+        found: list[AddressUse] = []
+        for function in functions:
+            if function in self._runs:
+                found += self._runs[function].uses.values()
+                if function in dereferenced:
+                    found += self._runs[function].returns(self._summaries[function].returned)
+        return tuple(sorted(set(found), key=lambda u: (u.at, u.address)))
 
-def _summarise(module: Module, low: int) -> tuple[dict[int, _Run], dict[int, _Summary]]:
-    """Every function interpreted until none learns anything new about those it calls."""
-    summaries: dict[int, _Summary] = {b.function: _Summary() for b in module.bodies}
-    runs = {b.function: _Run(module, b, summaries, low) for b in module.bodies}
-    pending = set(runs)
-    for _ in range(MAX_ROUNDS):
-        changed: set[int] = set()
-        for function in pending:
-            before = len(summaries[function].pointers), len(summaries[function].returned)
-            runs[function].run()
-            if (len(summaries[function].pointers), len(summaries[function].returned)) != before:
-                changed.add(function)
-        if not changed:
-            break
-        pending = {f for f, run in runs.items() if run.callees & changed}
-    return runs, summaries
+    def pointer_parameters(self, function: int) -> frozenset[int]:
+        """Parameters that a function, or what it passes them to, uses as addresses."""
+        return frozenset(self._summaries[function].pointers) if function in self._summaries else frozenset()
 
 
 class _Run:
@@ -106,6 +103,7 @@ class _Run:
         self.module, self.body, self.summaries, self.low = module, body, summaries, low
         self.params = len(module.type_of(body.function).params)
         self.callees = {i.imm[0] for i in body.code if i.op == "call"}
+        self.passes = 2 if any(i.op == "loop" for i in body.code) else 1  # a loop uses what is set further down
         self.assigned = _assigned(body)
         self.uses: dict[tuple[int, int], AddressUse] = {}
         self.results_used: set[int] = set()
@@ -116,7 +114,7 @@ class _Run:
 
     def run(self) -> None:
         self.uses, self.results_used, self.locals = {}, set(), {}
-        for _ in range(2):  # a loop uses locals that are set further down
+        for _ in range(self.passes):
             self.stack, self.indirect_before = [], False
             heights: list[tuple[int, int]] = []
             for ins in self.body.code:
@@ -162,7 +160,11 @@ class _Run:
             self.stack.append(self.local(ins.imm[0]))
         elif op in ("local.set", "local.tee"):
             value = self.pop()
-            self.locals.setdefault(ins.imm[0], set()).add(value)
+            known = self.locals.setdefault(ins.imm[0], set())
+            known.add(value)
+            if len(known) > MAX_VALUES:
+                known.add(OTHER)
+                known.intersection_update((OTHER,))
             if op == "local.tee":
                 self.stack.append(self.local(ins.imm[0]))
         elif op in LOADS:

@@ -77,6 +77,11 @@ def _one(
         c.fail(f"instruction {c.data[at : c.pos].hex()} (SIMD, threads, exceptions and the like are not supported)", at)
     if shape == ops.NONE:
         return name, ()
+    if shape == ops.LOCAL:
+        local = c.u32()
+        if local >= locals_:
+            c.fail(f"{name} names local {local} of {locals_}", at)
+        return name, (local,)
 
     def index(space: int, what: str) -> int:
         i = c.u32()
@@ -85,8 +90,6 @@ def _one(
         return i
 
     match shape:
-        case ops.LOCAL:
-            return name, (index(locals_, "local"),)
         case ops.I32:
             return name, (c.signed(32),)
         case ops.MEMARG:

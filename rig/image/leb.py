@@ -52,6 +52,9 @@ class Cursor:
     def u32(self) -> int:
         """Unsigned LEB128 of at most 32 bits."""
         start, result, shift = self.pos, 0, 0
+        if start < self.end and self.data[start] < 0x80:  # nearly all of them
+            self.pos = start + 1
+            return self.data[start]
         while True:
             byte = self.u8()
             result |= (byte & 0x7F) << shift

@@ -11,7 +11,7 @@ from rig.image.accesses import Touched, accesses, touched
 from rig.image.align import Twin, align, function_names, linking
 from rig.image.attribute import Ownership, attribute
 from rig.image.component import Component
-from rig.image.constants import pointer_parameters
+from rig.image.constants import Interpretation
 from rig.image.detect import Facts, boundaries, detect, shared_contexts
 from rig.image.join import Party, parties, printable
 from rig.image.memories import map_memories
@@ -192,11 +192,11 @@ def _takes_pointers(module: Module, ways: Sequence[Link]) -> frozenset[int]:
     """Only asked where types are unknown: does the callee use a (pointer, number) it is given?"""
     if all(w.types is not None for w in ways):
         return frozenset()
-    pointers = pointer_parameters(module)
+    meaning = Interpretation(module, 1024)
     return frozenset(
         w.target
         for w in ways
-        for p in pointers.get(w.target, ())
+        for p in meaning.pointer_parameters(w.target)
         if module.type_of(w.target).params[p : p + 2] == ("i32", "i32")
     )
 

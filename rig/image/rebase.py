@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rig.image.align import Linking
-from rig.image.constants import AddressUse, address_uses
+from rig.image.constants import AddressUse, Interpretation
 from rig.image.join import Party
 from rig.image.model import Finding, Slice
 from rig.image.module import Module
@@ -54,15 +54,16 @@ def misplaced(
     misses: list[Miss] = []
     shared = {m for m in range(len(module.memories)) if sum(s.memory == m for s in layout.slices.values()) > 1}
     low = _lowest(module, layout)
+    meaning = Interpretation(module, low) if shared else None
     for party in inputs:
         place = layout.slices.get(party.index)
-        if place is None or place.memory not in shared:
+        if place is None or place.memory not in shared or meaning is None:
             continue
         settled: set[int] = set()
         for miss, at in _relocated(module, party, place, known[party.index]):
             settled.add(at)
             misses += [miss] if miss else []
-        uses = address_uses(module, [f for f, _ in party.functions], low, reallocs)
+        uses = meaning.uses([f for f, _ in party.functions], reallocs)
         misses += [
             _miss(party.index, use, module)
             for use in uses

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from image_samples import Lab
 
-from rig.image.constants import address_uses, arity, pointer_parameters
+from rig.image.constants import Interpretation, arity
 from rig.image.model import Model
 from rig.image.module import Module
 from rig.image.opcodes import OPCODES, PREFIXED
@@ -23,7 +23,7 @@ def uses(lab: Lab, body: str, more: str = "") -> list[tuple[int, bool]]:
     lab.run("wasm-tools", "parse", "constants.wat", "-o", "constants.out")
     module = parse_module((lab.folder / "constants.out").read_bytes(), "x")
     last = len(module.functions) - 1
-    return [(u.address, u.exact) for u in address_uses(module, [last], LOW)]
+    return [(u.address, u.exact) for u in Interpretation(module, LOW).uses([last])]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_constant_that_a_function_returns_counts_when_its_caller_dereferences_
     (lab.folder / "returns.wat").write_text(text)
     lab.run("wasm-tools", "parse", "returns.wat", "-o", "returns.out")
     module = parse_module((lab.folder / "returns.out").read_bytes(), "x")
-    assert [(u.function, u.op, u.address) for u in address_uses(module, [3], LOW)] == [(3, "return", 3000)]
+    assert [(u.function, u.op, u.address) for u in Interpretation(module, LOW).uses([3])] == [(3, "return", 3000)]
     text = f"(module (memory 1) {CALLEES} (func (result i32) (i32.add (call $gives) (i32.const 1))))"
     (lab.folder / "returns.wat").write_text(text)
     lab.run("wasm-tools", "parse", "returns.wat", "-o", "returns.out")
     module = parse_module((lab.folder / "returns.out").read_bytes(), "x")
-    assert address_uses(module, [3], LOW) == ()
-    assert [u.address for u in address_uses(module, [3], LOW, frozenset({3}))] == [3000]
+    assert Interpretation(module, LOW).uses([3]) == ()
+    assert [u.address for u in Interpretation(module, LOW).uses([3], frozenset({3}))] == [3000]
 
 
 def test_globals_count_with_their_initial_value(lab: Lab) -> None:
@@ -118,7 +118,10 @@ def test_what_stands_after_a_call_through_a_pointer_is_marked(lab: Lab) -> None:
     (lab.folder / "after.wat").write_text(text)
     lab.run("wasm-tools", "parse", "after.wat", "-o", "after.out")
     module = parse_module((lab.folder / "after.out").read_bytes(), "x")
-    assert [(u.address, u.after_indirect) for u in address_uses(module, [0], LOW)] == [(2000, False), (3000, True)]
+    assert [(u.address, u.after_indirect) for u in Interpretation(module, LOW).uses([0])] == [
+        (2000, False),
+        (3000, True),
+    ]
 
 
 def test_unreachable_code_does_not_derail_it(lab: Lab) -> None:
@@ -135,4 +138,4 @@ def test_every_operator_has_an_arity() -> None:
 def test_pointer_parameters_of_real_code(lab: Lab) -> None:
     module: Module = parse_module(lab.fuse(Model.PAGE, "capp", "csink", "ctick"), "x")
     push = next(e.index for e in module.exports if e.name == "demo:iso/sink#push")
-    assert pointer_parameters(module)[push] == {0}
+    assert Interpretation(module, LOW).pointer_parameters(push) == {0}
