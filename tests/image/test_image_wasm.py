@@ -176,8 +176,8 @@ def test_signed_numbers_follow_the_specification() -> None:
     assert Cursor(b"\xff\xff\xff\xff\x07", "x").signed(32) == (1 << 31) - 1
 
 
-def test_cut_anywhere_it_says_so(lab: Lab) -> None:
-    data = (lab.folder / "text.out").read_bytes() if (lab.folder / "text.out").exists() else wat(lab, EVERYTHING).data
+def test_cut_anywhere_it_says_so(everything: Module) -> None:
+    data = everything.data
     whole = parse_module(data, "x")
     ends = {8, len(data)}
     for at in range(len(data)):
@@ -197,8 +197,8 @@ def test_a_module_that_is_too_big_is_refused_at_once() -> None:
 
 @settings(max_examples=300, deadline=2000)
 @given(data=st.data())
-def test_flipped_bits_give_usage_errors_only(lab: Lab, data: st.DataObject) -> None:
-    original = lab.core("user").read_bytes() if data.draw(st.booleans()) else wat(lab, EVERYTHING, "flip").data
+def test_flipped_bits_give_usage_errors_only(lab: Lab, everything: Module, data: st.DataObject) -> None:
+    original = lab.core("user").read_bytes() if data.draw(st.booleans()) else everything.data
     damaged = bytearray(original)
     for _ in range(data.draw(st.integers(1, 3))):
         bit = data.draw(st.integers(0, len(damaged) * 8 - 1))
