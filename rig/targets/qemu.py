@@ -29,6 +29,7 @@ from rig.targets.protocol import TargetDied, Timebase
 _LOCKUP = "Lockup"  # "qemu: fatal: Lockup: can't escalate 3 to HardFault (current priority -1)"
 _SYSTICK_HZ = 25_000_000  # of the mps2 machines
 _CPUCLOCK_SCHED = 2  # of a whole process: clock_getcpuclockid(3)
+_RAM_MAX = 1 << 30  # bytes
 _NS = 1_000_000_000  # -icount shift=0: one instruction is one virtual nanosecond
 
 
@@ -40,6 +41,8 @@ class QemuTarget:
         also opens a debugger's door, `debugger`."""
         if board.qemu is None:
             raise UsageError(f"board {board.name} has no [qemu] table: it cannot be emulated")
+        if board.qemu.backend_size > _RAM_MAX:
+            raise UsageError(f"board {board.name}: qemu.backend_size is above {_RAM_MAX:#x}: all of it is really used")
         self._board, self._machine, self._tool, self._icount = board, board.qemu, qemu, icount
         self._gdb = gdb
         self._elf: Path | None = None
@@ -115,10 +118,10 @@ class QemuTarget:
         console.drain(2.0)
         words = console.words.strip()[-2000:]
         if -code == signal.SIGABRT and _LOCKUP in words:
-            why = words.splitlines()[0]
+            why = next(line for line in words.splitlines() if _LOCKUP in line)
             raise TargetDied(f"the core locked up: {why}", returncode=code, lockup=True, last_words=words)
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        why = words.splitlines()[-1] if words else "without a word"
+        why = "; ".join(words.splitlines()[-3:])[:500] if words else "without a word"
         raise TargetDied(f"QEMU {how}: {why}", returncode=code, last_words=words)
 
     @property
