@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_.:#/+>-]")
 LONGEST = 96  # characters of one escaped name
 
 
+@lru_cache(maxsize=4096)
 def escape(name: str) -> str:
     """Percent-encode all bytes outside `[A-Za-z0-9_.:#/+>-]`; a long name ends in a hash. Injective but for hashes."""
     raw = name.encode("utf-8", "surrogatepass")
