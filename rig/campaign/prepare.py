@@ -17,6 +17,7 @@ from rig.build.subject import HostImport, Subject
 from rig.errors import Refusal, ToolMissing, UsageError
 from rig.host import tools
 from rig.image.component import Component
+from rig.image.deputies import limits
 from rig.image.model import Finding, Image, Model, OwnerKind
 from rig.image.reader import read
 from rig.plan.bind import bind
@@ -122,7 +123,7 @@ def build(
         placement = place(image, board, lowered.lowering, peripherals=peripherals, shared_buffers=buffers)
     note(f"linking for {board.name} ({image.model.value}, {lowered.lowering.value})")
     linked = link(image, board, placement, lowered, agent_objects(board, agent_defines))
-    return Built(image, board, placement, lowered, linked, (*image.findings, *lowered.findings, *linked.findings))
+    return Built(image, board, placement, lowered, linked, (*image.findings, *limits(image), *lowered.findings, *linked.findings))
 
 
 def agent_objects(board: Board, defines: Sequence[str] = ()) -> list[Path]:
