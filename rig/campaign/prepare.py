@@ -123,7 +123,8 @@ def build(
         placement = place(image, board, lowered.lowering, peripherals=peripherals, shared_buffers=buffers)
     note(f"linking for {board.name} ({image.model.value}, {lowered.lowering.value})")
     linked = link(image, board, placement, lowered, agent_objects(board, agent_defines))
-    return Built(image, board, placement, lowered, linked, (*image.findings, *limits(image), *lowered.findings, *linked.findings))
+    findings = (*image.findings, *limits(image), *lowered.findings, *linked.findings)
+    return Built(image, board, placement, lowered, linked, findings)
 
 
 def agent_objects(board: Board, defines: Sequence[str] = ()) -> list[Path]:
