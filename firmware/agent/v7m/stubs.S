@@ -36,13 +36,19 @@ rig_return:
     ONE     load16u, ldrh  r0, [r0]
     ONE     load16s, ldrsh r0, [r0]
     ONE     load32,  ldr   r0, [r0]
-    ONE     load64,  ldrd  r0, r1, [r0]
     ONE     store8,  strb  r1, [r0]
     ONE     store16, strh  r1, [r0]
     ONE     store32, str   r1, [r0]
     ONE     store64, strd  r1, r2, [r0]
     ONE     ldm,     ldm   r0, {r0-r3}
     ONE     stm,     stmia r0!, {r1-r3}
+
+    STUB    load64          /* the base is no destination: it must be as it was after a fault */
+    AT      load64
+    ldrd    r2, r3, [r0]
+    mov     r0, r2
+    mov     r1, r3
+    bx      lr
 
     STUB    push
     mov     r3, sp
