@@ -53,15 +53,13 @@ class Row:
     control: bool = False
 
 
-def answer(entries: Iterable[Entry], *, control: bool = False) -> str:
-    """The answer of one row, in words. `control`: the `static` row, where every attack must land."""
+def answer(entries: Iterable[Entry]) -> str:
+    """The answer of one row, in words."""
     found = list(entries)
     fails = [e for e in found if e.verdict is Verdict.FAIL]
     shared = list(dict.fromkeys(e.reason for e in found if e.why is Why.SHARED))
     if broken := [e for e in found if e.voids]:
         return f"refused: run void, {_first(broken)}"
-    if control and any(e.verdict is Verdict.PASS for e in found):
-        return "not isolated: one map for all, as it must be (control row)"
     if fails or shared:
         parts = [reason.removeprefix("not isolated: ") for reason in shared]
         parts += [f"{len(fails)} programs failed, the first {fails[0].id}: {fails[0].klass}"] if fails else []
@@ -99,7 +97,7 @@ def exit_code(rows: Sequence[Row], *, strict: bool = False, complete: bool = Tru
         return FAILED
     if any(e.verdict is Verdict.REFUSED and e.why not in (*_FREE, Why.SHARED) for e in every) or not judged:
         return VOID
-    if complete and unrecorded(judged):
+    if complete and any(unrecorded(row.entries) for row in rows if not row.control):
         return INCOMPLETE
     if strict and any(e.verdict is Verdict.REFUSED and e.why is not Why.NA and family(e.family).priority == 0
                       for e in judged):
@@ -108,7 +106,7 @@ def exit_code(rows: Sequence[Row], *, strict: bool = False, complete: bool = Tru
 
 
 def unrecorded(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """Required families without any record: neither judged nor refused."""
+    """Required families of which a row has no record: neither judged nor refused."""
     seen = {e.family for e in entries}
     return tuple(f.id for f in catalogue() if f.required and f.status is Status.BUILT and f.id not in seen)
 

@@ -85,11 +85,6 @@ def test_a_static_row_where_data_does_not_land_voids_the_run() -> None:
     assert exit_code([Row(tuple(WHOLE)), Row((passed("D-01"),), control=True)]) == 0
 
 
-def test_the_static_row_says_what_it_is() -> None:
-    assert "not isolated: one map for all" in answer([passed("D-01")], control=True)
-    assert answer([broken("D-01", Leg.ARMED, True)], control=True).startswith("refused: run void")
-
-
 def test_an_ordinary_legal_leg_that_broke_is_no_pass_but_a_fail_says_more() -> None:
     legal = broken(leg=Leg.LEGAL)
     assert code(*WHOLE, legal) == 3 and answer([*WHOLE, legal]).startswith("refused: D-01/x")
@@ -107,7 +102,9 @@ def test_a_required_family_without_a_record_is_incomplete() -> None:
     for missing in REQUIRED:
         entries = [e for e in WHOLE if e.family != missing]
         assert code(*entries) == 4 and unrecorded(entries) == (missing,)
+        assert exit_code([Row(tuple(WHOLE)), Row(tuple(entries))]) == 4  # in each row
     assert code(*CALLS, refused("C-03", Why.NA)) == 0
+    assert exit_code([Row(tuple(CALLS))], complete=False) == 0  # the user chose some programs
 
 
 def test_strict_asks_for_every_p0_program_that_can_be_expressed() -> None:
