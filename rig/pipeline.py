@@ -19,10 +19,11 @@ from typing import Any
 from rig import __version__, answer
 from rig.build.cache import digest
 from rig.campaign.calls import Export, reference_calls
-from rig.campaign.job import Job, RowDone, Variation, run_job
+from rig.campaign.job import Job, RowDone, run_job
 from rig.campaign.jobs import Done, run_jobs
 from rig.campaign.journal import Journal, read
 from rig.campaign.request import Request
+from rig.campaign.strategy import Variation
 from rig.errors import InfrastructureError, RigError, UsageError
 from rig.host import tools
 from rig.host.setup import MAIN_JOB

@@ -16,9 +16,10 @@ from pathlib import Path
 from rig.answer import Entry
 from rig.boards.load import load_board
 from rig.campaign.calls import Export, reference_calls
-from rig.campaign.job import Job, RowDone, Variation, run_job
+from rig.campaign.job import Job, RowDone, run_job
 from rig.campaign.jobs import Done, run_jobs
 from rig.campaign.request import Request
+from rig.campaign.strategy import Variation
 from rig.errors import Refusal, RigError
 from rig.faults.model import Verdict, Why
 from rig.image.component import Component
