@@ -127,3 +127,14 @@ def _wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def test_without_synth_the_run_goes_on_with_wasm2c_and_says_so(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "rig", "run", "scalar", "--quick", "--json", "--out", str(tmp_path / "run")]
+    env = {**ENV, "RIG_SYNTH": str(tmp_path / "no-synth"), "PATH": os.defpath}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ran = Ran(done.returncode, done.stdout, done.stderr, tmp_path / "run")
+    assert {a["lowering"] for a in ran.json["answers"]} == {"wasm2c"}
+    rows = [r for r in ran.journal() if r["k"] == "row"]
+    assert rows and all(any("synth is not installed" in why for why in r["why_not"]) for r in rows)
