@@ -62,7 +62,7 @@ def answer(entries: Iterable[Entry]) -> str:
         return f"refused: run void, {_first(broken)}"
     if fails or shared:
         parts = [reason.removeprefix("not isolated: ") for reason in shared]
-        parts += [f"{len(fails)} programs failed, the first {fails[0].id}: {fails[0].klass}"] if fails else []
+        parts += [f"{_programs(len(fails))} failed, the first {fails[0].id}: {fails[0].klass}"] if fails else []
         return "not isolated: " + "; ".join(parts)
     if broken := [e for e in found if e.why is Why.CONTROL or e.why is Why.INFRA]:
         return f"refused: {_first(broken)}"
@@ -72,7 +72,7 @@ def answer(entries: Iterable[Entry]) -> str:
     platform = Counter(e.family for e in found if e.why is Why.PLATFORM)
     words = "isolated"
     if platform:
-        counts = ", ".join(f"{n} programs of {name}" for name, n in sorted(platform.items()))
+        counts = ", ".join(f"{_programs(n)} of {name}" for name, n in sorted(platform.items()))
         words += f" as far as this platform can show: {counts} refused"
     missing = {e.family for e in found if e.why is Why.INPUT}
     if _CALLS in missing:
@@ -109,6 +109,10 @@ def unrecorded(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Required families of which a row has no record: neither judged nor refused."""
     seen = {e.family for e in entries}
     return tuple(f.id for f in catalogue() if f.required and f.status is Status.BUILT and f.id not in seen)
+
+
+def _programs(count: int) -> str:
+    return f"{count} program{'s' if count != 1 else ''}"
 
 
 def _first(entries: Sequence[Entry]) -> str:

@@ -15,13 +15,16 @@ from rig.faults.setting import Case, Setting
 from rig.image.model import Owner
 from rig.inject.model import Disarm, Leg, Program, Step
 
+FRAME = 128  # bytes below a moved stack pointer where the frame of the fault itself may go
 AROUND, NEAR = 64, 16  # bytes swept on both sides of an edge: of one's own, of a stranger's
 
 
 def own_spans(s: Setting, a: Owner) -> list[tuple[int, int]]:
-    """Runs of RAM the owner may write, the one with its data (or stack) first."""
-    main = s.main_target(a)
-    return sorted(s.ram_spans(a.index, Kind.WRITE), key=lambda span: not span[0] <= main < span[1])
+    """Runs of RAM the owner may write, the one with its data (or stack) first; then runs it may only read."""
+    main, code = s.main_target(a), Intervals.of(s.plan.placement.code)
+    writable = sorted(s.ram_spans(a.index, Kind.WRITE), key=lambda span: not span[0] <= main < span[1])
+    readable = Intervals(s.ram_spans(a.index, Kind.READ)) - Intervals(writable) - code
+    return [*writable, *readable]
 
 
 def foreign_span(s: Setting, a: Owner, v: Owner) -> tuple[int, int] | None:
@@ -180,10 +183,12 @@ def g07_own(s: Setting, a: Owner) -> Iterator[Case]:
     for start, end in own_spans(s, a):
         if end % 4 == 0:
             for op, back in ((op, 8 if op.name == "ldm" else 4) for op in s.ops("ldm", "stm", "load64", "store64")):
-                yield _edge_attack(s, "G-07", a, op, end - back, end, f"end-{back}")
-            if end - start >= 16 and not s.granted(a.index, Kind.READ).overlaps(end, end + 4):
+                if not s.allows(a.index, op.access(end - back)):
+                    yield _edge_attack(s, "G-07", a, op, end - back, end, f"end-{back}")
+            beyond = not s.granted(a.index, Kind.READ).overlaps(end, end + 4)
+            if beyond and s.granted(a.index, Kind.WRITE).covers(end - 8, end):
                 yield loop(s, a, end - 8, 4, end, _victim_at(s, a, end, (start, end)))
-        if start % 4 == 0:
+        if start % 4 == 0 and not s.granted(a.index, Kind.WRITE).overlaps(start - FRAME, start):
             for op in s.ops("push"):
                 yield _edge_attack(s, "G-07", a, op, start - 4, start - 1, "start-4")
 

@@ -23,6 +23,7 @@ from rig.plan.model import Kind as Placing
 Case = FaultProgram | RefusedProgram
 PPB = (0xE000_0000, 0xE010_0000)
 _NONZERO = int.from_bytes(b"\1" * 16, "little")
+MANY = 16  # owners; above, every pair gets one width of each kind: the number of pairs grows with the square
 _LEAST, _ROOMY = 8, 128  # bytes that data must have to be a target, to be a place for legal accesses of any kind
 
 
@@ -69,7 +70,7 @@ class Setting:
     def __init__(self, image: Image, board: Board, plan: Plan, rights: Rights, symbols: Mapping[str, int],
                  code: CodeFacts, seed: int, quick: bool = False) -> None:
         self.image, self.board, self.plan, self.rights = image, board, plan, rights
-        self.symbols, self.code, self.quick = symbols, code, quick
+        self.symbols, self.code, self.quick = symbols, code, quick or len(image.owners) > MANY
         self.random = random.Random(seed)
         self.arm = board.arch is Arch.V7M
         self.ids = Ids()

@@ -44,7 +44,7 @@ def test_all_passed_is_isolated() -> None:
 
 def test_what_the_platform_cannot_show_is_counted_by_family() -> None:
     entries = [*WHOLE, *[refused("G-06", Why.PLATFORM)] * 12, refused("G-07", Why.PLATFORM)]
-    counts = "12 programs of G-06, 1 programs of G-07 refused"
+    counts = "12 programs of G-06, 1 program of G-07 refused"
     assert answer(entries) == f"isolated as far as this platform can show: {counts}"
     assert code(*entries) == 0 and code(*entries, strict=True) == 4
 
@@ -53,13 +53,13 @@ def test_calls_that_could_not_be_compared_are_said_so() -> None:
     entries = [*CALLS, refused("C-03", Why.INPUT, "no components")]
     assert answer(entries) == "isolated; calls not compared" and code(*entries) == 0
     both = [*entries, refused("G-06", Why.PLATFORM), refused("K-11", Why.INPUT, "no types")]
-    assert answer(both) == ("isolated as far as this platform can show: 1 programs of G-06 refused; "
+    assert answer(both) == ("isolated as far as this platform can show: 1 program of G-06 refused; "
                             "calls not compared; not attacked for want of input: K-11")
 
 
 def test_a_fail_is_not_isolated_and_exit_1() -> None:
     entries = [*WHOLE, failed()]
-    assert answer(entries) == "not isolated: 1 programs failed, the first D-02/x: ESCAPE_WRITE" and code(*entries) == 1
+    assert answer(entries) == "not isolated: 1 program failed, the first D-02/x: ESCAPE_WRITE" and code(*entries) == 1
 
 
 def test_pairs_of_one_context_are_not_isolated_once_per_pair() -> None:

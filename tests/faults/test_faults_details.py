@@ -239,6 +239,21 @@ def test_sweeps_cover_both_sides_of_every_own_edge() -> None:
             assert set(range(edge - 64, edge + 64)) <= swept
 
 
+def test_edges_of_what_may_only_be_read_are_edges_too() -> None:
+    s = shape("tables")
+    table = s.plan.placement.find("table")
+    loads = [p for p in s.of("G-01") if p.address == table.end and p.armed.access and p.armed.access.kind is Kind.READ]
+    assert {p.actor for p in loads if p.armed.stop is Stop.TRAP} == {1, 2}
+
+
+def test_a_push_is_only_made_where_no_exception_frame_can_land_on_own_bytes() -> None:
+    for name in ("multi", "tables", "domains"):
+        s = shape(name)
+        for p in (*s.of("G-07"), *s.of("D-07")):
+            if p.op in ("push", "pop") and p.armed.stop is Stop.TRAP:
+                assert not s.truth.granted(p.actor, Kind.WRITE).overlaps(p.address - 104, p.address), p.id
+
+
 def test_no_sweep_item_crosses_an_edge() -> None:
     for name, board in (("page", "arm"), ("page", "rv"), ("multi", "arm")):
         s = shape(name, board)

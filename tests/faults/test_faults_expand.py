@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pytest
 from faults_samples import ARM, RV, SHAPES, Sample, finding, sample, shape, with_lists
+from plan_images import Build, Part
 
 from rig.arch.types import Kind
 from rig.faults.catalogue import Status, catalogue
 from rig.faults.expand import EDGES, ONCE, PAIRS, SINGLES
 from rig.faults.model import Effect, FaultProgram, Stop, Why
+from rig.image.model import Model
 from rig.inject.model import Disarm, Flag, Leg, Program, Verb
 from rig.plan.model import Kind as Placing
 from rig.plan.model import Lowering, Strategy
@@ -238,6 +240,16 @@ def test_quick_has_fewer_programs_of_the_same_families(name: str = "multi") -> N
     few, refused = s.expand(quick=True)
     assert len(few) < len(s.programs) * 3 / 4
     assert {p.family for p in few} | {r.family for r in refused} == {c.family for c in (*s.programs, *s.refused)}
+
+
+def test_many_owners_still_get_every_family_for_every_pair() -> None:
+    crowd = Build(Model.PAGE, [Part(f"c{i}") for i in range(20)]).image()
+    s = sample(crowd, ARM, Lowering.SYNTH)
+    done = defaultdict(set)
+    for case in (*s.programs, *s.refused):
+        done[case.family].add((case.actor, case.victim))
+    assert all(len(done[family] - {(None, None)}) >= 20 * 19 for family in PAIR_FAMILIES)
+    assert len([p for p in s.of("D-01") if (p.actor, p.victim) == (0, 1)]) == 3
 
 
 @pytest.mark.parametrize(("board", "families"), [(ARM, {"D-05"}), (RV, {"D-05", "D-06"})])
