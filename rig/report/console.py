@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,7 +104,10 @@ def _findings(findings: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 def _answers(summary: Summary, console: Console) -> None:
     _say(console, Text("\nAnswers", style="bold"))
+    refused = {(row.board, row.model, row.answer) for row in summary.judged if row.answer.startswith("refused")}
     for row in summary.rows.values():
+        if row.control and (row.board, row.model, row.answer) in refused:
+            continue  # what does not fit at all was said once
         good = row.answer.startswith(("isolated", "control"))
         style = "green" if good else "yellow" if row.answer.startswith("refused") else "red"
         _say(
@@ -112,7 +116,7 @@ def _answers(summary: Summary, console: Console) -> None:
                 f"  {safe(row.board)} {row.model} {row.strategy} [{row.lowering or '-'}]: ", (safe(row.answer), style)
             ),
         )
-        for why in row.why_not[:2]:
+        for why in () if row.control else row.why_not[:2]:
             _say(console, Text(f"      not lowered by synth: {safe(why)}", style="dim"))
     totals = summary.totals
     _say(
@@ -122,6 +126,13 @@ def _answers(summary: Summary, console: Console) -> None:
             f"{summary.legs} legs, {summary.legs_per_second:.0f} legs/s"
         ),
     )
+    whys = Counter[str]()
+    for row in summary.judged:
+        for (why, _), count in row.refused.items():
+            whys[why] += count
+    if whys:
+        shown = ", ".join(f"{count} {why}" for why, count in whys.most_common())
+        _say(console, Text(f"refused: {safe(shown)}; every one with its reason in the journal"))
     if summary.restarts:
         first = summary.restarts[0]
         count = len(summary.restarts)
