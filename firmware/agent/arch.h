@@ -54,9 +54,13 @@ uint32_t arch_fault_address(void);                  /* of the last fault: data a
 void arch_sync_code(void);                          /* after planting an instruction */
 void arch_reassert(void);                           /* settings that a privileged actor may have changed */
 
-/* Limit on unprivileged time; `microseconds` of platform time. */
+/* Limit on unprivileged time, in microseconds of platform time. Setting a timer is what costs an emulator most. */
 enum { MAX_LIMIT_US = 10 * 1000 * 1000 };
-void arch_timer_start(uint32_t microseconds);
+enum precision {
+    EXACTLY,  /* the limit strikes `microseconds` from now */
+    AT_LEAST, /* or up to twice as late, when the last start leaves that much */
+};
+void arch_timer_start(uint32_t microseconds, enum precision precision);
 uint32_t arch_timer_stop(void); /* ticks since start: SysTick or mcycle */
 
 _Noreturn void arch_halt(void);

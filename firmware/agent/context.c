@@ -29,19 +29,31 @@ static bool believed_same(const struct context *context)
 }
 #endif
 
+static const struct context *written; /* by this program, and nobody wrote another map since */
+
+void context_forget(void)
+{
+    written = NULL;
+}
+
 void context_in(struct context *context, enum how_much how_much)
 {
     window_out();
     window_in(context);
     now.context = context->id;
     now.privileged |= arch_set_level(context);
+    bool known = how_much == WHAT_DIFFERS && written == context;
 #ifdef RIG_MUTANT_M21
-    if (believed_same(context))
-        arch_rearm(context, now.disarm);
-    else
+    known |= believed_same(context);
 #endif
+    if (known) {
+        arch_rearm(context, now.disarm);
+    } else {
         arch_protect(context, now.disarm, how_much);
-    now.live = arch_checksum();
+        written = context;
+    }
+    if (!known || !now.entries)
+        now.live = arch_checksum();
 }
 
 void context_out(void)
@@ -52,6 +64,8 @@ void context_out(void)
 #endif
     arch_unprotect();
     window_out();
-    if (now.privileged)
+    if (now.privileged) {
         arch_forget_map();
+        written = NULL;
+    }
 }

@@ -156,10 +156,18 @@ static bool complete(struct receiver *r, enum carrier from, struct frame *frame)
     return true;
 }
 
+/* An emulator delivers to the UART from a thread of its own, which needs the lock that every look at the UART takes:
+ * looking all the time can keep it out for seconds. */
+static void pause(void)
+{
+    for (uint32_t i = 0; i < 500; i++)
+        __asm__ volatile("");
+}
+
 struct frame frame_receive(void)
 {
     struct frame frame;
-    for (;;)
+    for (;;) {
         for (enum carrier c = 0; c < CARRIERS; c++) {
             if (chosen && c != carrier)
                 continue;
@@ -174,4 +182,7 @@ struct frame frame_receive(void)
                 }
             }
         }
+        if (!chosen || carrier == CARRIER_UART)
+            pause();
+    }
 }

@@ -61,7 +61,7 @@ static bool enter(struct context *context, uint32_t entry, const uint32_t *words
     context_in(context, WHAT_DIFFERS);
     if (report)
         readback_take();
-    arch_timer_start(limit_us);
+    arch_timer_start(limit_us, now.verb == SWEEP && now.entries++ ? AT_LEAST : EXACTLY);
     arch_enter();
     now.ticks += arch_timer_stop();
     gate_unwind();
@@ -316,6 +316,7 @@ static void begin(const struct program *p)
     now.flags = p->flags;
     now.context = now.caller = NOBODY;
     blob_length = 0;
+    context_forget();
     rig_mailbox.running = p->index;
 }
 

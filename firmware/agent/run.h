@@ -11,14 +11,16 @@ struct now {
     uint8_t verb, leg, disarm, flags;
     uint8_t outcome, step, context, caller;
     bool privileged; /* an actor was, on purpose or by a plan's mistake */
-    uint32_t detail, fault[8], regs[4], live, ticks;
+    uint32_t detail, fault[8], regs[4], live, ticks, entries;
 };
 extern struct now now;
 
 /* Whole context change: window and map; protection must be off. The checksum of what is then live: now.live.
- * The gate writes every register; entries from here may leave those that hold the value already. */
+ * The gate writes every register; other entries leave those that hold the value already, and entries of one program
+ * into the same context again and again (a sweep) neither write nor check anew. */
 void context_in(struct context *context, enum how_much how_much);
 void context_out(void); /* ends with protection off and nobody in */
+void context_forget(void); /* a new program begins: nothing is known to be in the registers */
 
 /* Why the actor stopped; each returns whether to resume it (true) or to unwind (false). */
 bool on_call(uint32_t seam); /* gate.c */

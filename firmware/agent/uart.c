@@ -39,7 +39,8 @@ enum { RBR = 0, FCR = 2, LCR = 3, LSR = 5, DATA_READY = 1, TX_EMPTY = 0x20 };
 void uart_init(void)
 {
     uart[LCR] = 3; /* 8N1 */
-    uart[FCR] = 1; /* FIFOs on */
+    uart[FCR] = 1; /* FIFOs on, and emptied */
+    (void)uart[RBR]; /* QEMU: what came before was dropped, and nothing more is delivered until somebody reads */
 }
 
 int uart_get(void)

@@ -208,3 +208,11 @@ def test_memory_through_the_agent(rig: Rig) -> None:
         assert rig.session.read_memory(0xE000_ED00, 4) == (0x410F_C240).to_bytes(4, "little")
     with pytest.raises(AgentError, match="refused value"):
         rig.session.read_memory(rig.board.holes[-1].start, 4)
+
+
+def test_bytes_that_come_too_early_do_not_deafen_the_uart(fresh: Fresh) -> None:
+    """They arrive before the agent has set its UART up; QEMU then delivers nothing until somebody reads."""
+    for _ in range(3):
+        mine = fresh(uart=True, greet=False)
+        mine.target.console.send(b"\x55" * 64 + b"\0", 5.0)
+        assert mine.session.hello(7, timeout=5.0).nonce == 7

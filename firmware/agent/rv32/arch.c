@@ -20,6 +20,8 @@ static struct {
 static volatile uint32_t *const mtimecmp = (volatile uint32_t *)(RIG_CLINT + 0x4000);
 static volatile uint32_t *const mtime = (volatile uint32_t *)(RIG_CLINT + 0xBFF8);
 
+static uint64_t until; /* mtimecmp, as the agent set it */
+
 static void settings(void)
 {
     csr_write(mstatus, 0);
@@ -27,6 +29,7 @@ static void settings(void)
     mtimecmp[1] = 0xFFFFFFFF;
     csr_write(mie, MIE_MTIE); /* taken only while an actor runs: the agent keeps MIE off */
     csr_write(mcounteren, 0);
+    until = 0;
 }
 
 void arch_reassert(void)
@@ -173,27 +176,34 @@ bool arch_user_write(uint32_t to, const void *from, uint32_t bytes)
     return rig_guard_copy((void *)to, from, bytes, 2);
 }
 
-/* Time limit: mtimecmp. Off = its upper half at the maximum. */
+/* Time limit: mtimecmp. While the agent runs, a timer that strikes only waits: MIE is off. */
 
 static uint32_t started;
 
-void arch_timer_start(uint32_t us)
+static uint64_t now_ticks(void)
 {
-    uint32_t per_ms = RIG_TICK_HZ / 1000;
     uint32_t high = mtime[1], low = mtime[0];
     if (high != mtime[1]) {
         high = mtime[1];
         low = mtime[0];
     }
-    uint64_t until = ((uint64_t)high << 32 | low) + us / 1000 * per_ms + us % 1000 * per_ms / 1000 + 1;
-    mtimecmp[0] = (uint32_t)until;
-    mtimecmp[1] = (uint32_t)(until >> 32);
+    return (uint64_t)high << 32 | low;
+}
+
+void arch_timer_start(uint32_t us, enum precision precision)
+{
+    uint32_t per_ms = RIG_TICK_HZ / 1000;
+    uint32_t ticks = us / 1000 * per_ms + us % 1000 * per_ms / 1000 + 1;
+    uint64_t at = now_ticks();
+    if (precision == EXACTLY || until < at + ticks || until > at + 2 * ticks) {
+        until = precision == EXACTLY ? at + ticks : at + 2 * ticks;
+        mtimecmp[0] = (uint32_t)until;
+        mtimecmp[1] = (uint32_t)(until >> 32);
+    }
     started = csr_read(mcycle);
 }
 
 uint32_t arch_timer_stop(void)
 {
-    uint32_t ticks = csr_read(mcycle) - started;
-    mtimecmp[1] = 0xFFFFFFFF;
-    return ticks;
+    return csr_read(mcycle) - started;
 }

@@ -305,19 +305,29 @@ bool arch_user_write(uint32_t to, const void *from, uint32_t bytes)
     return rig_guard_copy((void *)to, from, bytes, 2);
 }
 
-/* Time limit: SysTick counts 24 bits, longer limits take several rounds. */
+/* Time limit: SysTick counts 24 bits, longer limits take several rounds. It runs on between programs: a tick finds
+ * nobody then. */
 
-static uint32_t rounds_left, rounds_done;
+enum { SHORT = RIG_TICK_HZ / 1000 }; /* ticks; shorter periods are not left running, they would only disturb */
 
-void arch_timer_start(uint32_t us)
+static uint32_t rounds_left, rounds_done, started;
+
+void arch_timer_start(uint32_t us, enum precision precision)
 {
     uint32_t per_ms = RIG_TICK_HZ / 1000;
     uint32_t ticks = us / 1000 * per_ms + us % 1000 * per_ms / 1000 + 1;
-    uint32_t rounds = ticks / SYST_MAX + 1;
+    bool spare = precision == AT_LEAST && 2 * ticks <= SYST_MAX;
+    uint32_t rounds = ticks / SYST_MAX + 1, period = spare ? 2 * ticks : ticks / rounds + 1;
     rounds_left = rounds - 1;
     rounds_done = 0;
-    if (load != ticks / rounds + 1)
-        SYST_RVR = load = ticks / rounds + 1;
+    if (spare && load == period && (started = SYST_CVR) > ticks)
+        return;
+    started = period;
+    if (load == period) {
+        SYST_CVR = 0; /* counts from the start again */
+        return;
+    }
+    SYST_RVR = load = period;
     SYST_CVR = 0;
     SYST_CSR = SYST_CLKSOURCE | SYST_TICKINT | SYST_ENABLE;
 }
@@ -325,8 +335,9 @@ void arch_timer_start(uint32_t us)
 uint32_t arch_timer_stop(void)
 {
     uint32_t value = SYST_CVR;
-    SYST_CSR = 0; /* a tick that is pending by now finds nobody running */
-    return rounds_done * (load + 1) + (value ? load - value : 0);
+    if (load < SHORT)
+        SYST_CSR = load = 0;
+    return rounds_done * (started + 1) + (value ? started - value : 0);
 }
 
 bool v7m_tick(void)
