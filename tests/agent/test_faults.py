@@ -39,6 +39,22 @@ def test_time_limits_are_kept_and_attributed(rig: Rig) -> None:
     assert works(rig)
 
 
+def test_a_privileged_actor_is_limited_as_well(rig: Rig) -> None:
+    seen = rig.call("a_spin", 1, limit_us=100, disarm=Disarm.PRIVILEGE)
+    assert seen.outcome is Outcome.TIMEOUT
+    assert works(rig)
+
+
+def test_a_sweep_is_limited_in_every_entry(rig: Rig) -> None:
+    """Many short entries may take longer together; one that spins ends the sweep."""
+    rw = Program(1, Verb.SWEEP, Leg.ARMED, (Step(A, rig.stub("rw8"), (0, 100)),), first=rig.where.mem[A], count=500,
+                 limit_us=20)  # fmt: skip
+    assert rig.do(rw).outcome is Outcome.RETURNED
+    seen = rig.do(replace(rw, steps=(Step(A, rig.symbol["a_spin"], (0,)),), limit_us=300))
+    passed_us = seen.ticks * rig.target.time.per_tick / 1000
+    assert seen.outcome is Outcome.TIMEOUT and 300 <= passed_us < 610
+
+
 def test_a_limit_longer_than_the_timer_counts_on(arm: Rig) -> None:
     """SysTick has 24 bits: 0.67 s at 25 MHz."""
     seen = arm.call("a_spin", 1, limit_us=1_000_000)
