@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from rig.boards.load import list_boards, load_board
 from rig.boards.model import Bank, Board
+from rig.host import tools
 
 pytestmark = pytest.mark.emulator
 LINE = re.compile(r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio (-?\d+), ([\w/]+)\): (\S+)", re.MULTILINE)
@@ -20,13 +19,12 @@ EMULATED = [name for name in list_boards() if load_board(name).qemu is not None]
 def memory_map(board: Board) -> list[tuple[int, int, str, bool]]:
     """(start, end, kind, real) of everything the CPU sees; not real: a placeholder that only logs accesses."""
     assert board.qemu is not None
-    tool = shutil.which(f"qemu-system-{board.qemu.system}")
-    assert tool is not None, f"qemu-system-{board.qemu.system} is not on PATH"
-    command = [tool, "-M", board.qemu.machine, *(("-cpu", board.qemu.cpu) if board.qemu.cpu else ()), *board.qemu.args]
-    command += ["-S", "-display", "none", "-serial", "null", "-monitor", "stdio"]
-    asked = "info mtree -f\nquit\n"
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=60, check=False)
-    views = done.stdout.split("FlatView #")
+    words = ["-M", board.qemu.machine, *(("-cpu", board.qemu.cpu) if board.qemu.cpu else ()), *board.qemu.args]
+    words += ["-S", "-display", "none", "-serial", "null", "-monitor", "stdio"]
+    done = tools.run(
+        tools.find(f"qemu-system-{board.qemu.system}"), words, input=b"info mtree -f\nquit\n", timeout=60
+    ).out
+    views = done.split("FlatView #")
     view = next(v for v in views if '"cpu-memory-0"' in v)
     return [(int(a, 16), int(b, 16) + 1, kind, int(prio) > -1000) for a, b, prio, kind, _ in LINE.findall(view)]
 

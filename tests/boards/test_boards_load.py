@@ -73,7 +73,12 @@ def test_all_errors_come_in_one_pass() -> None:
     text = changed("size = 0x0080_0000\n", "", text)
     found = errors(text)
     assert [line.split(":")[0] for line in found] == [
-        "core", "protection.kind", "protection.regions", "protection.regionz", "roles.agent_ram[1]", "banks[0].size",
+        "core",
+        "protection.kind",
+        "protection.regions",
+        "protection.regionz",
+        "roles.agent_ram[1]",
+        "banks[0].size",
     ]
     assert "expected 'pmsav7' or 'pmp', got 'pmsav8'" in found[1]
     assert "did you mean 'regions'?" in found[3]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ran, rig
+from command_line import Ran, rig
 
 from rig.build.components import demo_folder
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Ran
+from command_line import Ran
 
 from rig.faults.catalogue import Status, catalogue
 
@@ -16,7 +16,7 @@ BOARDS = ("mps2-an386", "virt-rv32")
 
 @pytest.fixture(scope="module")
 def scalar(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    from conftest import rig
+    from command_line import rig
 
     folder = tmp_path_factory.mktemp("scalar") / "run"
     return Ran(*rig("run", "--json", "--out", folder, timeout=500), folder)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Ran
+from command_line import ROOT, Ran
 
 from rig.build.components import compile_component
 

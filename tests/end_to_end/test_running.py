@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ENV, Ran, rig, without_wall
+from command_line import ENV, Ran, rig, without_wall
 
 pytestmark = [pytest.mark.emulator, pytest.mark.timeout(300)]
 SMALL = ("scalar", "--model", "domains,shared-page", "--family", "C-05,D-02,W-18")

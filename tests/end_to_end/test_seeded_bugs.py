@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import rig
+from command_line import rig
 
 pytestmark = [pytest.mark.slow, pytest.mark.emulator, pytest.mark.timeout(600)]
 REQUIRED = {f"M{n:02}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 16, 17, 20, 21, 23, 33, 34)}
