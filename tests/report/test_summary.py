@@ -16,7 +16,7 @@ HOSTILE = "<script>\x1b[31m[bold]\n../x"
 
 def _result(row: str, case: str, verdict: str, **more: Any) -> dict[str, Any]:
     return {"k": "result", "row": row, "id": f"{case}/x", "case": case, "actor": HOSTILE, "victim": "b",
-            "address": 0x2100_0000, "verdict": verdict, "class": "ESCAPE_WRITE", "reason": "landed", **more}  # fmt: skip
+            "address": 0x2100_0000, "verdict": verdict, "class": "ESCAPE_WRITE", "reason": "", **more}  # fmt: skip
 
 
 def _row(row: str, answer: str, *, control: bool = False, legs: int = 30, seconds: float = 0.01) -> dict[str, Any]:
@@ -31,8 +31,8 @@ RECORDS: list[dict[str, Any]] = [
     {"k": "refused", "row": "b1/multi/switch", "id": "W-05/all", "case": "W-05", "actor": "-", "victim": "-",
      "why": "N/A", "reason": "no 64-bit access"},
     _result("b1/multi/static", "D-01", "PASS"),
-    {"k": "finding", "image": "b1/multi", "id": "F1", "what": HOSTILE, "where": "memory 0", "cure": "c", "cured": False},
-    {"k": "finding", "image": "b2/multi", "id": "F1", "what": HOSTILE, "where": "memory 0", "cure": "c", "cured": False},
+    {"k": "finding", "image": "b1/multi", "id": "F1", "what": HOSTILE, "where": "memory 0", "cure": ""},
+    {"k": "finding", "image": "b2/multi", "id": "F1", "what": HOSTILE, "where": "memory 0", "cure": ""},
     _row("b1/multi/switch", "not isolated: 1 programs failed"),
     _row("b1/multi/static", "control: 1 landed", control=True),
     _row("b2/multi/switch", "isolated", legs=5, seconds=0.01),
