@@ -106,7 +106,9 @@ def _calls(request: Request, components: tuple[Component, ...]) -> tuple[Export,
 
 def _exit(rows: Iterable[RowDone], errors: Sequence[RigError], request: Request) -> int:
     if errors:
-        return max(error.exit_code for error in errors)
+        return max(
+            error.exit_code or InfrastructureError.exit_code for error in errors
+        )  # a job without rows is not green
     chosen = [answer.Row(row.entries, row.control) for row in rows]
     if request.families or request.only or request.quick:
         return answer.exit_code(chosen, strict=request.strict, complete=False)

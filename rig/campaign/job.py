@@ -112,9 +112,11 @@ class _Run:
                 elif isinstance(plan, Refusal):
                     done.append(self._refused_row(row, strategy, plan, built))
                 else:
-                    done.append(
-                        self._row(StrategyRun(row, built, plan, bench, self._context(row, nonce, qemu.version)))
-                    )
+                    run = StrategyRun(row, built, plan, bench, self._context(row, nonce, qemu.version))
+                    try:
+                        done.append(self._row(run))
+                    except Refusal as refusal:  # before anything ran: the reference runtime has no room, …
+                        done.append(self._refused_row(row, strategy, refusal, built))
                 self.journal.flush()
         return tuple(done)
 

@@ -20,7 +20,7 @@ from rig.campaign.job import Job, RowDone, run_job
 from rig.campaign.jobs import Done, run_jobs
 from rig.campaign.request import Request
 from rig.campaign.strategy import Variation
-from rig.errors import Refusal, RigError
+from rig.errors import InfrastructureError, RigError
 from rig.faults.model import Verdict, Why
 from rig.image.component import Component
 from rig.image.model import Model
@@ -119,7 +119,7 @@ def _constant_nonce(_: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _PlanChange:
-    """Applies a plan mutant; Refusal where this plan cannot show it."""
+    """Applies a plan mutant; InfrastructureError where this plan cannot show it."""
 
     id: str
     seed: int
@@ -128,7 +128,7 @@ class _PlanChange:
         mutant = next(m for m in MUTANTS if m.id == self.id)
         reason = mutant.applies(plan, load_board(plan.board))
         if reason is not None:
-            raise Refusal("the mutant does not apply", reason)
+            raise InfrastructureError(f"{self.id} cannot show on this plan: {reason}")
         return mutant.mutate(plan, random.Random(f"{self.seed}/{self.id}"))
 
 
