@@ -15,6 +15,7 @@ from rig.host.tool import Tool
 from rig.inject.carriers import RingCarrier
 from rig.inject.model import Hello, Observation, Program, ReadBack
 from rig.inject.session import Session
+from rig.targets.protocol import Timebase
 from rig.targets.qemu import QemuTarget
 
 
@@ -79,6 +80,11 @@ class QemuBench:
         found = list(session.read_backs)
         session.read_backs.clear()
         return found
+
+    @property
+    def timebase(self) -> Timebase:
+        """What ticks count: instructions on an emulator."""
+        return self._target.time
 
     def read(self, address: int, length: int) -> bytes:
         return self._target.read(address, length)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,7 @@ class _Run:
         self.row_record(
             run.name, strategy, lowered.lowering.value, finished.answer, finished.legs, finished.seconds,
             lowered.why_not, digest(repr((run.plan.contexts, run.plan.seams))),
+            {"unit": finished.timebase.unit, "per_tick": finished.timebase.per_tick},
         )  # fmt: skip
         return RowDone(run.name, finished.entries, strategy is Strategy.STATIC)
 
@@ -232,12 +233,13 @@ class _Run:
         seconds: float,
         why_not: Sequence[str],
         plan: str = "",
+        time: Mapping[str, Any] | None = None,
     ) -> None:
         if row in self.finished:
             return
         self.journal.write("row", {
             "row": row, "lowering": lowering, "control": strategy is Strategy.STATIC, "answer": words, "legs": legs,
-            "why_not": list(why_not), "plan": plan, "wall": {"seconds": round(seconds, 3)},
+            "why_not": list(why_not), "plan": plan, "time": time, "wall": {"seconds": round(seconds, 3)},
         })  # fmt: skip
 
     def _resume(self) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rig.answer import Entry
+from rig.arch.syndrome import RiscvFault, decode
 from rig.arch.types import Decision
+from rig.boards.model import Arch
 from rig.campaign.calls import Comparison, Export
 from rig.faults.model import FaultProgram, Judgement, RefusedProgram, Verdict, Why
 from rig.image.model import Image
 from rig.inject.model import Leg, Observation, Outcome, ReadBack
-from rig.judging.case import CanaryResult
+from rig.judging.case import CanaryResult, fault_of
 
 AGENT = "agent"
 
@@ -30,6 +32,7 @@ def result(
     canaries: CanaryResult,
     decision: Decision | None,
     must_stop: bool,
+    arch: Arch,
 ) -> dict[str, Any]:
     record: dict[str, Any] = {
         "row": row,
@@ -45,7 +48,7 @@ def result(
             "stop": program.armed.stop.value,
             **({"how": _how(decision)} if decision is not None else {}),
         },
-        "legs": [_leg(leg, seen) for leg, seen in observations.items()],
+        "legs": [_leg(leg, seen, arch) for leg, seen in observations.items()],
         "verdict": judgement.verdict.value,
         "class": judgement.klass,
         "reason": judgement.reason,
@@ -127,6 +130,12 @@ def read_back(row: str, image: Image, back: ReadBack, owner: int) -> dict[str, A
     }
 
 
+def _cause(seen: Observation, arch: Arch) -> str:
+    """The decoded syndrome: names of the status bits, or mcause."""
+    fault = fault_of(seen, arch)
+    return str(fault.mcause) if isinstance(fault, RiscvFault) else "|".join(sorted(decode(fault).causes))
+
+
 def _how(decision: Decision) -> Any:
     if decision.allow is None:
         return {"unpredictable": list(decision.unpredictable)}
@@ -135,9 +144,11 @@ def _how(decision: Decision) -> Any:
     return [[s.cause, s.first, s.last] for s in decision.syndromes]
 
 
-def _leg(leg: Leg, seen: Observation) -> dict[str, Any]:
-    found: dict[str, Any] = {"leg": leg.name.lower(), "outcome": seen.outcome.name, "regs": list(seen.regs)}
+def _leg(leg: Leg, seen: Observation, arch: Arch) -> dict[str, Any]:
+    found: dict[str, Any] = {"leg": leg.name.lower(), "outcome": seen.outcome.name, "regs": list(seen.regs),
+                             "context": seen.context, "ticks": seen.ticks}  # fmt: skip
     if seen.outcome is Outcome.TRAPPED:
+        found["cause"] = _cause(seen, arch)
         found["fault"] = list(seen.fault)
     if seen.detail:
         found["detail"] = seen.detail

@@ -272,6 +272,7 @@ class RowRun:
             seen.canaries,
             decision,
             self._in.predictor.must_stop(program),
+            self._in.platform.arch,
         )
         line["id"] += suffix
         self._journal.write("result", line)

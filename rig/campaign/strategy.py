@@ -31,6 +31,7 @@ from rig.plan.manifest import manifest
 from rig.plan.model import ContextPlan, Plan, Strategy
 from rig.plan.seeds import seeds
 from rig.plan.structure import compare
+from rig.targets.protocol import Timebase
 
 PADS = -1  # owner of canary windows that belong to the agent
 
@@ -67,6 +68,7 @@ class Finished:
     answer: str
     legs: int
     seconds: float  # in which the emulator was executing legs
+    timebase: Timebase  # of the ticks in the records
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class StrategyRun:
         if self.plan.strategy is Strategy.STATIC and words.startswith("isolated"):
             landed = sum(entry.verdict is Verdict.PASS for entry in entries)
             words = f"control: {landed} accesses to other owners' memory landed, as one map for all must let them"
-        return Finished(entries, words, tally.legs, seconds)
+        return Finished(entries, words, tally.legs, seconds, self.bench.timebase)
 
     def _chosen(self, programs: Sequence[FaultProgram]) -> list[FaultProgram]:
         request = self.context.request
