@@ -37,13 +37,8 @@ def test_ten_arguments(rig: Rig) -> None:
     assert seen.regs[0] == (sum((i + 1) * a for i, a in enumerate(args)) + 1) & 0xFFFF_FFFF
 
 
-def test_arguments_on_the_stack_behind_a_padded_frame(rig: Rig) -> None:
-    """Arm: SP = 4 modulo 8 at the call, so the exception frame has a word of padding."""
-    odd = replace(rig.plan.contexts[A], sp=rig.plan.contexts[A].sp - 16)
-    rig.session.load_plan(replace(rig.plan, contexts=(odd, rig.plan.contexts[B])))
-    for count in range(3):
-        seen = rig.run(Step(A, rig.symbol["a_ten"], (1,) * (10 + count)))
-        assert seen.regs[0] == 56
+def test_arguments_on_the_stack_behind_a_padded_frame(arm: Rig) -> None:
+    assert arm.call("a_ten_odd").regs[0] == sum((i + 1) ** 2 for i in range(10))
 
 
 def test_64_bit_values(rig: Rig) -> None:
@@ -101,6 +96,8 @@ def test_a_void_function_leaves_the_callers_registers(rig: Rig) -> None:
     seen = rig.call("a_void", 0x5555, 0x7777)
     assert seen.regs[0] == 0x7777
     assert rig.word(rig.where.mem[B]) == 0x5555
+    rig.session.load_plan(with_seam(rig.plan, 7, target=rig.symbol["b_list"]))  # leaves 1000 * r0 + r1 in r0
+    assert rig.call("a_keeps", 0x5555, 0x7777).regs[:2] == (0x5555, 0x7777)
 
 
 def test_base_registers_belong_to_the_context(rig: Rig) -> None:

@@ -164,6 +164,32 @@ def test_the_live_checksum_follows_every_change_of_the_map(rig: Rig) -> None:
     assert rig.call("a_touch", rig.where.mem[A]).live == alone[B, Disarm.NOTHING]
 
 
+def test_a_change_of_rights_alone_takes_effect(rig: Rig) -> None:
+    """Same addresses in all registers, other rights: nothing may be taken for known."""
+    own = rig.where.mem[A]
+    a, b = rig.plan.contexts
+    if rig.arm:
+        read_only = replace(a, arm=(*a.arm[:2], pmsav7.encode(pmsav7.Region(2, own, MEMORY, ap=0b110)), *a.arm[3:]))
+    else:
+        read_only = replace(a, pmpcfg=(*a.pmpcfg[:2], 0x19, *a.pmpcfg[3:]))
+    for _ in range(2):
+        assert rig.attack("store32", own, 1).outcome is Outcome.RETURNED
+        rig.session.load_plan(replace(rig.plan, contexts=(read_only, b)))
+        assert rig.attack("store32", own, 1).outcome is Outcome.TRAPPED
+        rig.session.load_plan(rig.plan)
+
+
+def test_a_map_that_an_actor_changed_is_written_again(arm: Rig) -> None:
+    """A context that is privileged by mistake widens the code region, which the next context has as well."""
+    a, b = arm.plan.contexts
+    arm.session.load_plan(replace(arm.plan, contexts=(replace(a, control=0), b)))
+    alone = arm.attack("nop", context=B).live
+    store, wide = arm.stub("store32"), b.arm[0][1] + (1 << 1)
+    steps = [Step(A, store, (0xE000_ED98, 0)), Step(A, store, (0xE000_EDA0, wide)), Step(B, arm.stub("nop"))]
+    assert arm.run(*steps).live == alone
+    assert arm.run(*steps[1:]).live == alone
+
+
 def test_a_plan_without_protection_is_obeyed(rig: Rig) -> None:
     """M12 is data."""
     a = rig.plan.contexts[A]
@@ -236,6 +262,15 @@ def test_a_sweep_downwards_in_steps(rig: Rig) -> None:
     edge = rig.where.mem[B]
     seen = sweep(rig, "load32", edge + 16, 9, -4)
     assert halves(seen, 9)[0] == [1] * 5 + [0] * 4
+
+
+def test_a_sweep_through_the_gate_starts_every_entry_in_its_own_map(rig: Rig) -> None:
+    """A hands the address to B: below B's memory B traps, and the next entry is A's again."""
+    first = rig.where.mem[B] - 16
+    step = Step(A, rig.symbol["a_touch"], (first,))
+    seen = rig.do(Program(9, Verb.SWEEP, Leg.ARMED, (step,), first=first, count=8, stride=4))
+    assert halves(seen, 8)[0] == [1] * 4 + [0] * 4
+    assert (seen.outcome, seen.detail, seen.regs[0]) == (Outcome.RETURNED, 4, 4)
 
 
 def test_a_long_sweep_and_one_too_long(rig: Rig) -> None:

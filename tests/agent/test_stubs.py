@@ -237,6 +237,13 @@ def test_privileged_registers_of_arm(arm: Rig) -> None:
     assert arm.attack("load32", 0xE000_ED00, disarm=Disarm.PRIVILEGE).regs[0] == 0x410F_C240
 
 
+def test_a_service_call_with_interrupts_masked_escalates_and_is_served(arm: Rig) -> None:
+    seen = arm.call("a_masked", 0x77, disarm=Disarm.PRIVILEGE)
+    assert (seen.outcome, seen.regs[0]) == (Outcome.RETURNED, 0x77)
+    assert seen.fault[1] == 0x4000_0000 and seen.fault[7] >> 8 == 1  # HardFault, FORCED; PRIMASK was set
+    assert arm.call("a_masked", 0x77).fault[7] >> 8 == 0
+
+
 def test_a_privileged_actor_cannot_leave_the_agent_without_its_settings(arm: Rig) -> None:
     victim = arm.where.mem[B]
     for register, value in ((0xE000_ED94, 0), (0xE000_ED24, 0), (0xE000_EDA0, 0), (0xE000_E100, 0xFFFF_FFFF)):
