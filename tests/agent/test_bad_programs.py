@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from bringup import STACK, A, Rig
+from bringup import STACK, A, B, Rig
 
 from rig.inject.model import Flag, Leg, Outcome, Payload, Program, Step, Verb
 from rig.plan.model import Plan
