@@ -11,18 +11,20 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rig import __version__, answer
 from rig.build.cache import digest
+from rig.build.words import printable
 from rig.campaign.calls import Export, reference_calls
 from rig.campaign.job import Job, RowDone, run_job
 from rig.campaign.jobs import Done, run_jobs
 from rig.campaign.journal import Journal, read
 from rig.campaign.request import Request
+from rig.campaign.row import NEW_PROCESS
 from rig.campaign.strategy import Variation
 from rig.errors import InfrastructureError, RigError, UsageError
 from rig.host import tools
@@ -73,8 +75,9 @@ def run(
         else:
             progress.advance(item.job, item.facts["row"], item.facts["done"], item.facts["total"], item.facts["legs"])
     progress.close()
-    errors = [(jobs[number], item.error) for number, item in sorted(done.items()) if item.error is not None]
+    errors = [(jobs[number].name, item.error) for number, item in sorted(done.items()) if item.error is not None]
     rows = [row for _, item in sorted(done.items()) if item.result is not None for row in item.result]
+    errors += [(name, error) for name, error in _unmet(rows, request) if not errors]
     code = _exit(rows, [error for _, error in errors], request)
     return _finish(request, out, jobs, errors, code, began, argv, identity)
 
@@ -104,11 +107,19 @@ def _calls(request: Request, components: tuple[Component, ...]) -> tuple[Export,
     return reference_calls(components, dict(subject.imports), subject.calls, request.seed, 10 if request.quick else 100)
 
 
+def _unmet(rows: Iterable[RowDone], request: Request) -> Iterator[tuple[str, RigError]]:
+    """Programs that were asked for and exist nowhere: controls alone would look green."""
+    seen = {entry.id for row in rows for entry in row.entries}
+    for program in sorted(request.only):
+        if program not in seen and program.removesuffix(NEW_PROCESS) not in seen:
+            boards = ", ".join(board.name for board in request.boards)
+            yield "--only", UsageError(f"--only {printable(program)}: no such program in this subject on {boards}")
+
+
 def _exit(rows: Iterable[RowDone], errors: Sequence[RigError], request: Request) -> int:
     if errors:
-        return max(
-            error.exit_code or InfrastructureError.exit_code for error in errors
-        )  # a job without rows is not green
+        # A job without rows is not green, whatever it says of itself.
+        return max(error.exit_code or InfrastructureError.exit_code for error in errors)
     chosen = [answer.Row(row.entries, row.control) for row in rows]
     if request.families or request.only or request.quick:
         return answer.exit_code(chosen, strict=request.strict, complete=False)
@@ -119,7 +130,7 @@ def _finish(
     request: Request,
     out: Path,
     jobs: Sequence[Job],
-    errors: Sequence[tuple[Job, RigError]],
+    errors: Sequence[tuple[str, RigError]],
     code: int,
     began: float,
     argv: Sequence[str],
@@ -134,8 +145,8 @@ def _finish(
             if job.part.exists():
                 for line in read(job.part):
                     journal.write(line.pop("k"), line)
-        for job, error in errors:
-            journal.write("error", {"job": job.name, "message": str(error), "kind": type(error).__name__})
+        for name, error in errors:
+            journal.write("error", {"job": name, "message": str(error), "kind": type(error).__name__})
         journal.write("end", {"exit": code, "wall": {"seconds": round(time.time() - began, 3)}})
     fresh.replace(out / JOURNAL)
     shutil.rmtree(out / PARTS, ignore_errors=True)

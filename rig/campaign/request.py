@@ -15,7 +15,7 @@ from rig.boards.model import Board
 from rig.build.subject import Subject
 from rig.build.words import printable
 from rig.errors import UsageError
-from rig.faults.catalogue import catalogue
+from rig.faults.catalogue import Status, catalogue
 from rig.image.model import Model
 from rig.plan.model import Strategy
 
@@ -74,10 +74,13 @@ def choose_strategies(text: str | None) -> tuple[Strategy, ...]:
 
 
 def choose_families(text: str | None) -> frozenset[str]:
+    """Families that are built; one that is not would leave nothing but controls, which is no answer."""
     known = {family.id: family for family in catalogue()}
     for word in _words(text):
         if word not in known:
             _unknown("--family", word, known)
+        if known[word].status is not Status.BUILT:
+            raise UsageError(f"--family {word}: {known[word].name} is not built yet (`rig catalogue` lists what is)")
     return frozenset(_words(text))
 
 

@@ -154,3 +154,12 @@ def test_a_memory_that_does_not_fit_the_part_is_refused_with_arithmetic(run: Cal
 def test_json_is_one_object_even_when_a_job_fails(tmp_path: Path, demo: Path) -> None:
     code, out, _ = rig("catalogue", "--json")
     assert code == 0 and len(json.loads(out)["families"]) == 149
+
+
+def test_a_program_that_does_not_exist_is_not_green() -> None:
+    asked = ("scalar", "--board", "mps2-an386", "--model", "domains", "--strategy", "switch")
+    _fails((*asked, "--only", "D-02/store32/nobody>nowhere/x"), 2, "no such program")
+
+
+def test_a_family_that_is_not_built_is_not_green() -> None:
+    _fails(("scalar", "--family", "S-02"), 2, "S-02", "not built yet")
