@@ -24,8 +24,9 @@ enum {
     MAX_SPANS = 256,
     SEED_POOL = 48 * 1024,
     MAX_DEPTH = 16, /* gate calls inside each other */
-    MAX_ARGS = 16,  /* of a step, each of integer and floating-point words */
-    MAX_WORDS = 32, /* argument words of a seam, registers and stack together */
+    /* Argument words: 16 core parameters of 64 bits, or of both widths with padding, a return area and the instance. */
+    MAX_ARGS = 40,  /* of a step, each of integer and floating-point words */
+    MAX_WORDS = 40, /* of a seam, registers and stack together */
     MAX_STEPS = 64,
     MAX_WATCH = 64,
     MAX_SWEEP = 16384,

@@ -16,6 +16,7 @@ import numpy as np
 from rig.inject.model import Leg, Observation, Outcome, Program, Step, Verb
 from rig.plan import spans
 
+NOTHING = range(0)
 READ_US = 200_000  # time limit of one reader: 64 KiB take a few virtual milliseconds
 
 
@@ -73,11 +74,14 @@ def victim_says(window: Window, observation: Observation) -> str:
     return ""
 
 
-def host_says(window: Window, read: Callable[[int, int], bytes]) -> str:
-    """The same through the host's own view of the RAM; names the first byte that differs."""
+def host_says(window: Window, read: Callable[[int, int], bytes], spare: range = NOTHING) -> str:
+    """The same through the host's own view of the RAM; names the first byte that differs, those in `spare` aside."""
     seen = read(window.address, window.length)
     expected = stream(window.seed, window.length)
     if seen == expected:
         return ""
-    at = next(i for i, (a, b) in enumerate(zip(seen, expected, strict=True)) if a != b)
+    changed = (i for i, (a, b) in enumerate(zip(seen, expected, strict=True)) if a != b)
+    at = next((i for i in changed if window.address + i not in spare), None)
+    if at is None:
+        return ""
     return f"canary byte at {window.address + at:#010x} is {seen[at]:#04x}, not {expected[at]:#04x} (read by the host)"

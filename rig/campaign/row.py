@@ -17,7 +17,7 @@ from rig.campaign.arrange import arrange, fresh, wire_programs
 from rig.campaign.calls import Export, NativeCalls
 from rig.campaign.journal import Journal
 from rig.campaign.prediction import Predictor
-from rig.campaign.readers import Window, host_says, reader_programs, victim_says
+from rig.campaign.readers import NOTHING, Window, host_says, reader_programs, victim_says
 from rig.errors import InfrastructureError
 from rig.faults.divergence import Platform, refusal
 from rig.faults.model import FaultProgram, Judgement, RefusedProgram, Stop, Verdict, Why
@@ -27,6 +27,7 @@ from rig.judge import CanaryResult, judge, judge_structure
 from rig.judging.case import INTACT
 
 NEW_PROCESS = "@new-process"  # ends the id of a program that was run once more, from a new process
+FRAME = 112  # bytes of the largest exception frame (Arm, with FPU registers), alignment included
 MAX_RESTARTS = 40  # of a platform that dies, per row (an attack on an open image may well take the agent down)
 
 
@@ -216,10 +217,14 @@ class RowRun:
             if item.leg is not None and found is not None:
                 (after if item.after else by_program)[item.id][item.leg] = found
         self.tally.legs += sum(1 for item in sent if item.leg is not None and not item.after)
-        return Seen(programs, by_program, after, self._canaries(looks, observations))
+        alone = programs[0] if len(programs) == 1 else None
+        return Seen(programs, by_program, after, self._canaries(looks, observations, alone))
 
     def _canaries(
-        self, looks: Sequence[tuple[Window, Program]], observations: Mapping[int, Observation]
+        self,
+        looks: Sequence[tuple[Window, Program]],
+        observations: Mapping[int, Observation],
+        alone: FaultProgram | None,
     ) -> CanaryResult:
         victim = host = ""
         for window, wire in looks:
@@ -231,7 +236,7 @@ class RowRun:
             words
             for windows in self._in.windows.values()
             for window in windows
-            if id(window) not in looked and (words := host_says(window, self._bench.read))
+            if id(window) not in looked and (words := host_says(window, self._bench.read, fault_frame(alone, window)))
         )
         return CanaryResult(victim, host, others)
 
@@ -282,6 +287,18 @@ class RowRun:
             found = {"id": finding, "what": what, "where": program.id, "cure": cure}
             self._journal.write("finding", {"image": self._in.image.name, **found})
         self.tally.entries.append(Entry.judged(program, judgement))
+
+
+def fault_frame(program: FaultProgram | None, window: Window) -> range:
+    """Bytes of the actor's own that the fault of this program may overwrite, when it ran alone.
+
+    An access through SP that traps makes the hardware put its frame on that same stack. The part that lies in denied
+    bytes is not written (MSTKERR); what lies in the actor's own is, and hurts nobody else.
+    """
+    access = program.armed.access if program is not None else None
+    if program is None or access is None or not access.stacking or window.owner != program.actor:
+        return NOTHING
+    return range(access.address - FRAME, access.address + access.size * access.words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from rig.campaign.request import Request
 from rig.campaign.row import NEW_PROCESS, Inputs, RowRun
 from rig.campaign.sampling import thin
 from rig.errors import InfrastructureError
-from rig.faults.divergence import Platform, version
+from rig.faults.divergence import Platform, refusal, version
 from rig.faults.expand import expand, variants
 from rig.faults.model import FaultProgram, RefusedProgram, Verdict, Why
 from rig.image.component import Component
@@ -119,7 +119,7 @@ class StrategyRun:
         if self.plan.strategy is not Strategy.STATIC:
             self._calls(run)
             if self.context.sample and not request.only and not request.quick:
-                run.sample(p for p in _one_per_family(chosen) if p.id + NEW_PROCESS not in inputs.done)
+                run.sample(p for p in _one_per_family(inputs) if p.id + NEW_PROCESS not in inputs.done)
         entries = tuple(tally.entries)
         words = answer.answer(entries)
         if self.plan.strategy is Strategy.STATIC and words.startswith("isolated"):
@@ -217,10 +217,10 @@ def _uncalled(components: Sequence[Component], calls: tuple[Export, ...] | None,
     ]
 
 
-def _one_per_family(programs: Sequence[FaultProgram]) -> list[FaultProgram]:
-    """The first program of each family that has legs of its own."""
+def _one_per_family(inputs: Inputs) -> list[FaultProgram]:
+    """The first program of each family that has legs of its own and that the platform may vouch for."""
     found: dict[str, FaultProgram] = {}
-    for program in programs:
-        if program.legs:
+    for program in inputs.programs:
+        if program.legs and refusal(program, inputs.platform) is None:
             found.setdefault(program.family, program)
     return list(found.values())

@@ -10,14 +10,13 @@ from rig.faults.legs import NO_FLAG, program
 from rig.faults.model import Effect, Expect, FaultProgram, Stop
 from rig.faults.setting import Case, Setting
 from rig.image.model import ListArg, Owner, OwnerKind, Seam
-from rig.inject.model import Disarm, Leg, Payload, Program, Step, Verb
+from rig.inject.model import MAX_WORDS, Disarm, Leg, Payload, Program, Step, Verb
 from rig.plan.extents import memory_extent, slice_span
 from rig.plan.model import ListCheck, Lowering, SeamPlan
 
 POINTER, EXTENT = 3, 4  # refusal codes of the gate
 NEEDLE = 16  # bytes of the victim's that must not be found elsewhere afterwards
 _REFUSED = frozenset({POINTER, EXTENT})
-_MOST = 16  # argument words of a step
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # valid in any list<u8> or string
 
 
@@ -73,7 +72,7 @@ def k02(s: Setting, a: Owner) -> Iterator[Case]:
     if not found:
         yield s.refuse("K-02", "own", "N/A(no list seam)", a)
     for door in found:
-        if door.plan.reg_words + door.plan.stack_words > _MOST:
+        if door.plan.reg_words + door.plan.stack_words > MAX_WORDS:
             yield s.refuse("K-02", f"seam:{door.seam.index}", "N/A(more argument words than a step carries)", a)
             continue
         end = door.high - door.bytes
@@ -88,7 +87,7 @@ def k02(s: Setting, a: Owner) -> Iterator[Case]:
 
 def k11(s: Setting, a: Owner, v: Owner) -> Iterator[Case]:
     """The pointer leads into the victim's memory, which the adapter holds as well: its bytes must not come out."""
-    found = [d for d in doors(s, a) if _holds(s, d, v) and d.plan.reg_words + d.plan.stack_words <= _MOST]
+    found = [d for d in doors(s, a) if _holds(s, d, v) and d.plan.reg_words + d.plan.stack_words <= MAX_WORDS]
     if not found:
         yield s.refuse("K-11", "pair", "N/A(no list seam)", a, v)
     for door in found:

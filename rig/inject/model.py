@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 
+MAX_WORDS = 40  # integer argument words of a step or a seam (firmware/agent/agent.h: MAX_ARGS, MAX_WORDS)
+
+
 class Verb(IntEnum):
     RUN = 0  # enter steps one after the other until one does not return
     SWEEP = 1  # the one step, entered `count` times with argument 0 = first + i·stride
@@ -51,7 +54,7 @@ class Outcome(IntEnum):
 class Step:
     context: int
     entry: int  # native address of unprivileged code (Thumb bit set on Arm)
-    args: tuple[int, ...] = ()  # integer argument words, AAPCS / ILP32 order, padding words included, ≤ 16
+    args: tuple[int, ...] = ()  # integer argument words, AAPCS / ILP32 order, padding words included, ≤ MAX_WORDS
     fargs: tuple[int, ...] = ()  # Arm hard-float: s0…, ≤ 16
 
 
