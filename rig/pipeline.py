@@ -141,16 +141,33 @@ def _finish(
     fresh.unlink(missing_ok=True)
     with Journal(fresh) as journal:
         journal.write("run", _run_record(request, identity, argv, began, out))
+        answered: set[str] = set()
         for job in jobs:
             if job.part.exists():
                 for line in read(job.part):
-                    journal.write(line.pop("k"), line)
+                    kind = line.pop("k")
+                    answered.update({line["row"]} if kind == "row" else ())
+                    journal.write(kind, line)
         for name, error in errors:
             journal.write("error", {"job": name, "message": str(error), "kind": type(error).__name__})
+        failed = {job.name: job for job in jobs}
+        for job, error in ((failed[name], error) for name, error in errors if name in failed):
+            for row, control in job.rows:
+                if row not in answered:
+                    journal.write("row", _no_answer(row, control, error))
         journal.write("end", {"exit": code, "wall": {"seconds": round(time.time() - began, 3)}})
     fresh.replace(out / JOURNAL)
     shutil.rmtree(out / PARTS, ignore_errors=True)
     return Finished(summarise(read(out / JOURNAL)), code, out)
+
+
+def _no_answer(row: str, control: bool, error: RigError) -> dict[str, Any]:
+    """The row of a job that came to no end: what was asked for is never left out of the answers."""
+    words = printable(" ".join(str(error).split()), 400)
+    return {
+        "row": row, "lowering": "", "control": control, "answer": f"refused: {words}",
+        "legs": 0, "why_not": [], "plan": "", "time": None, "wall": {"seconds": 0.0},
+    }  # fmt: skip
 
 
 def _run_record(request: Request, identity: str, argv: Sequence[str], began: float, out: Path) -> dict[str, Any]:

@@ -171,6 +171,16 @@ _CURES: tuple[tuple[str, str], ...] = (
     ("overlapping data segments", "give meld relocations to rebase with (-Wl,--emit-relocs)"),
     ("invalid memory-domain grouping", "name every component exactly once under [domains]"),
     ("stack-first", "link every component with -Wl,--stack-first"),
+    (
+        "results carry (ptr, len) indirections",
+        "a returned string or list cannot cross inside one memory: use the model multi, or put the two components in "
+        "different domains",
+    ),
+    (
+        "parsing reloc entry",
+        "meld 0.65.1 misreads relocations behind a call through a pointer (F12): compile the component with -mcpu=mvp, "
+        "or use the model multi",
+    ),
     ("memory.grow", "build the component without memory.grow, or use the model multi"),
 )
 

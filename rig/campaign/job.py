@@ -44,6 +44,11 @@ class Job:
     def name(self) -> str:
         return f"{self.board.name}/{self.model.value if self.model else 'fused'}"
 
+    @property
+    def rows(self) -> tuple[tuple[str, bool], ...]:
+        """(name, whether it is a control) of every row to come."""
+        return tuple((f"{self.name}/{s.value}", s is Strategy.STATIC) for s in self.request.strategies)
+
 
 @dataclass(frozen=True, slots=True)
 class RowDone:

@@ -22,8 +22,9 @@ from rig.image.slices import Known, Layout
 M32 = 0xFFFF_FFFF
 NEAR = 64  # a[i - 1] and the like: how far a base with an unknown index may lie outside
 CURES = {
-    "F12": "known fault of the fuser: it drops address relocations after a call through a pointer. Give the component "
-    "as the first (its addresses stay), do not call through pointers in such functions, or fuse with --memory multi",
+    "F12": "known fault of the fuser: it misreads the table number of a call through a pointer and loses the "
+    "relocations behind it. Compile the component with -mcpu=mvp (which writes none), give it as the first (its "
+    "addresses stay), or fuse with --memory multi",
     "F13": "known fault of the fuser: it does not move initial values of globals. Build without -fPIC, give the "
     "component as the first, or fuse with --memory multi",
     "W-08": "build the component with relocations (--emit-relocs) and without addresses written as numbers, or fuse "

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-
 MAX_WORDS = 40  # integer argument words of a step or a seam (firmware/agent/agent.h: MAX_ARGS, MAX_WORDS)
 
 

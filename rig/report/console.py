@@ -138,9 +138,9 @@ def _answers(summary: Summary, console: Console) -> None:
         count = len(summary.restarts)
         words = f"{count} times an emulator was restarted, first in {first['row']}: {first['wall']['why']}"
         _say(console, Text(safe(words), style="yellow"))
+    jobs: dict[str, list[str]] = {}
     for error in summary.errors:
-        lines = str(error["message"]).splitlines()
-        _say(
-            console,
-            Text("\n".join(["error: " + safe(error["job"]), *("  " + safe(x) for x in lines)]), style="bold red"),
-        )
+        jobs.setdefault(str(error["message"]), []).append(str(error["job"]))
+    for message, names in jobs.items():
+        lines = ["error: " + safe(", ".join(names)), *("  " + safe(line) for line in message.splitlines())]
+        _say(console, Text("\n".join(lines), style="bold red"))
