@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rig import pipeline
-from rig.build.subject import load_subject
+from rig.build.load_subject import load_subject
 from rig.campaign import request as asked
 from rig.campaign.request import Request
 from rig.errors import UsageError

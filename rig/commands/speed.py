@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rig.build.subject import load_subject
+from rig.build.load_subject import load_subject
 from rig.campaign.request import choose_boards
 from rig.campaign.speed import Amount, Measurement, Speed
 from rig.host.setup import ensure

@@ -11,7 +11,7 @@ import pytest
 
 from rig.build import components
 from rig.build.fuse import FusedFile, fuse
-from rig.build.subject import load_subject
+from rig.build.load_subject import load_subject
 from rig.host import tools
 from rig.image.component import Component
 from rig.image.model import Model

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from build_samples import GIVER, TAKER, component, core
 
-from rig.build.subject import Call, ComponentFile, HostImport, Peripheral, SharedBuffer, load_subject, safe_name
+from rig.build.load_subject import load_subject
+from rig.build.subject import Call, ComponentFile, HostImport, Peripheral, SharedBuffer, safe_name
 from rig.errors import UsageError
 from rig.image.model import Model
 

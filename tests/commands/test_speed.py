@@ -13,7 +13,7 @@ import pytest
 
 from rig import cli
 from rig.boards.load import load_board
-from rig.build.subject import load_subject
+from rig.build.load_subject import load_subject
 from rig.campaign import speed
 from rig.campaign.bench import QemuBench
 from rig.campaign.speed import LEAST_ROUNDS, Amount, Measurement, plain

@@ -114,7 +114,7 @@ def test_duplicate_component_names(tmp_path: Path, demo: Path) -> None:
 
 def test_an_attestation_that_lies_is_refused(tmp_path: Path, demo: Path) -> None:
     from rig.build.fuse import fuse
-    from rig.build.subject import load_subject
+    from rig.build.load_subject import load_subject
     from rig.image.model import Model
 
     subject = load_subject(["scalar"])
@@ -133,7 +133,7 @@ def test_an_attestation_that_lies_is_refused(tmp_path: Path, demo: Path) -> None
 
 def test_a_fused_module_alone_says_what_cannot_be_compared(tmp_path: Path, run: Callable[..., Ran]) -> None:
     from rig.build.fuse import fuse
-    from rig.build.subject import load_subject
+    from rig.build.load_subject import load_subject
     from rig.image.model import Model
 
     fused = fuse(load_subject(["scalar"]).read_components(), Model.MULTI, tmp_path)

@@ -12,7 +12,8 @@ from oracle_samples import component_of
 from wasmtime import Engine, Func, Instance, Module, Store
 
 from rig.build.fuse import fuse
-from rig.build.subject import HostImport, load_subject
+from rig.build.load_subject import load_subject
+from rig.build.subject import HostImport
 from rig.errors import Refusal, UsageError
 from rig.image.component import Component, WitFunction
 from rig.image.model import Model
