@@ -25,7 +25,8 @@ enum {
     SEED_POOL = 48 * 1024,
     MAX_DEPTH = 16, /* gate calls inside each other */
     /* Argument words: 16 core parameters of 64 bits, or of both widths with padding, a return area and the instance. */
-    MAX_ARGS = 40,  /* of a step, each of integer and floating-point words */
+    MAX_ARGS = 40,  /* of a step, integer words */
+    MAX_FARGS = 16, /* of a step, floating-point words: s0-s15 */
     MAX_WORDS = 40, /* of a seam, registers and stack together */
     MAX_STEPS = 64,
     MAX_WATCH = 64,

@@ -20,6 +20,13 @@ const struct payload *payload_next(const struct payload *payload)
     return (const struct payload *)(payload->data + ((payload->length + 3) & ~3u));
 }
 
+const struct payload *payload_behind(const struct payload *payload, uint32_t count)
+{
+    while (count--)
+        payload = payload_next(payload);
+    return payload;
+}
+
 static uint32_t check_steps(const struct program_parts *parts)
 {
     const struct program *p = parts->program;
@@ -30,7 +37,7 @@ static uint32_t check_steps(const struct program_parts *parts)
         const struct step *s = parts->steps[i];
         if (!plan_context(s->context))
             return BAD_CONTEXT;
-        if (s->nargs > MAX_ARGS || s->nfargs > (facts.features & FEATURE_FPU ? MAX_ARGS : 0))
+        if (s->nargs > MAX_ARGS || s->nfargs > (facts.features & FEATURE_FPU ? MAX_FARGS : 0))
             return BAD_ARGS;
     }
     return 0;
@@ -48,9 +55,13 @@ static uint32_t check_payloads(const struct program_parts *parts)
     if (p->npayloads && p->verb != CALL)
         return BAD_PAYLOAD;
     const struct payload *payload = payload_first(parts);
-    for (uint32_t i = 0; i < p->npayloads; i++, payload = payload_next(payload))
-        if (payload->pointer >= parts->steps[0]->nargs)
+    for (uint32_t i = 0; i < p->npayloads; i++, payload = payload_next(payload)) {
+        if (payload->into >= p->npayloads - i)
             return BAD_PAYLOAD;
+        if (payload->into ? payload->pointer + 4u > payload_behind(payload, payload->into)->length
+                          : payload->pointer >= parts->steps[0]->nargs)
+            return BAD_PAYLOAD;
+    }
     return 0;
 }
 

@@ -101,7 +101,7 @@ static void sweep(const struct program_parts *parts)
 {
     const struct program *p = parts->program;
     const struct step *s = parts->steps[0];
-    uint32_t map = (p->count + 7) / 8, words[2 * MAX_ARGS], traps = 0, exact = 0, alike = 0, cause = 0;
+    uint32_t map = (p->count + 7) / 8, words[MAX_ARGS + MAX_FARGS], traps = 0, exact = 0, alike = 0, cause = 0;
     blob_length = 2 * map;
     for (uint32_t i = 0; i < blob_length; i++)
         blob[i] = 0;
@@ -205,18 +205,30 @@ static bool fetch(struct context *context, const struct program *p)
     return true;
 }
 
+/* Where the payload lies, to whoever refers to it: an argument, or the bytes of a payload still to be written. */
+static void hand_over(const struct payload *payload, uint32_t address, uint32_t *words)
+{
+    if (!payload->into) {
+        words[payload->pointer] = address;
+        return;
+    }
+    uint8_t *list = (uint8_t *)payload_behind(payload, payload->into)->data + payload->pointer;
+    for (uint32_t i = 0; i < 4; i++)
+        list[i] = (uint8_t)(address >> 8 * i);
+}
+
 static void call(const struct program_parts *parts)
 {
     const struct program *p = parts->program;
     const struct step *s = parts->steps[0];
     struct context *context = plan_context(s->context);
-    uint32_t words[2 * MAX_ARGS];
+    uint32_t words[MAX_ARGS + MAX_FARGS];
     copy_words(words, s->words, 4u * ((uint32_t)s->nargs + s->nfargs));
     const struct payload *payload = payload_first(parts);
     for (uint32_t i = 0; i < p->npayloads; i++, payload = payload_next(payload)) {
         if (!allocate(context, p, payload))
             return;
-        words[payload->pointer] = now.regs[0];
+        hand_over(payload, now.regs[0], words);
         if (!as_callee(context, user_write, p->data_base + now.regs[0], (void *)payload->data, payload->length))
             return;
     }

@@ -42,6 +42,7 @@ struct program_parts {
 bool program_next(const uint8_t **at, const uint8_t *end, struct program_parts *parts);
 const struct payload *payload_first(const struct program_parts *parts);
 const struct payload *payload_next(const struct payload *payload);
+const struct payload *payload_behind(const struct payload *payload, uint32_t count);
 
 void program_run(const struct program_parts *parts);
 

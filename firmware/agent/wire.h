@@ -75,8 +75,9 @@ struct step {
 };
 
 struct payload {
-    uint8_t pointer, zero;
-    uint16_t align;
+    uint16_t pointer, into; /* where its address goes: word `pointer` of the arguments (into 0), or byte `pointer` of the
+                               payload that comes `into` payloads later (a list in a list) */
+    uint16_t align, zero;
     uint32_t length;
     uint8_t data[]; /* padded to 4 */
 };

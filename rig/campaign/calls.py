@@ -14,23 +14,25 @@ from typing import Any
 
 from rig.boards.model import Arch, Board
 from rig.build.subject import Call, HostImport
-from rig.errors import Refusal
+from rig.build.words import printable
+from rig.errors import Refusal, UsageError
 from rig.faults.model import Judgement, RefusedProgram, Verdict, Why
 from rig.image.component import Component, WitFunction
 from rig.image.model import FuncType, Image, Owner
 from rig.inject.model import Leg, Observation, Outcome, Payload, Program, Step, Verb
 from rig.oracle.abi import signature as wit_signature
-from rig.oracle.lift import LiftTrap, Lowered, lift, lower
+from rig.oracle.lift import Fetch, LiftTrap, Lowered, TooLong, lift, lower, only
 from rig.oracle.reference import OutOfFuel, Reference, Trapped
 from rig.oracle.values import Value, parse, same
 from rig.oracle.vectors import vectors
 from rig.plan import abi
+from rig.plan.extents import memory_extent
 from rig.plan.model import Plan
 
 VECTORS = 100
 SEQUENCE = 20  # vectors between two fresh starts: the fused module's lists are never freed (post-return is not called)
 CALL_US = 2_000_000  # virtual time of one call
-BATCH = 64
+PAYLOAD_BYTES = 6_000  # of the lists of one call: a frame to the agent has 8 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,16 @@ def _export(
         for c in mine
         if c.args is not None
     ]
+    if any(lower(function, args).bytes > PAYLOAD_BYTES for args in own):
+        raise UsageError(
+            f"calls {printable(function.core_name)}: its lists take more than {PAYLOAD_BYTES} bytes: give shorter ones"
+        )
+    generated = vectors(function, seed, count) if count else []
     made: list[Vector] = []
     reference.fresh()
     starts = True
     in_sequence = 0
-    for args in [*own, *(vectors(function, seed, count) if count else [])]:
+    for args in [*own, *(args for args in generated if lower(function, args).bytes <= PAYLOAD_BYTES)]:
         if starts:
             reference.fresh()
             in_sequence = 0
@@ -139,12 +146,15 @@ class NativeCalls:
         plan: Plan,
         symbols: Mapping[str, int],
         send: Callable[..., dict[int, Observation]],
+        read: Callable[[int, int], bytes],
     ) -> None:
+        """`send`: programs → results by index; `read`: RAM (address, bytes), past the agent, between two sends."""
         self._image = image
         self._board = board
         self._plan = plan
         self._symbols = symbols
         self._send = send
+        self._read = read
         self._owners = {owner.name: owner for owner in image.owners}
 
     def compare(self, export: Export, take: Callable[[int], int]) -> Comparison | RefusedProgram:
@@ -182,21 +192,65 @@ class NativeCalls:
         if not sent:
             return
         start = Program(index=take(1), verb=Verb.FRESH, leg=Leg.LEGAL)
-        seen = self._send([start, *(program for program, _ in sent)])
-        for program, vector in sent:
-            words = self._differs(export, vector, seen.get(program.index))
+        results = self._one_by_one if wit_signature(export.function).deep else self._together
+        try:
+            self._compare(export, sent, results(start, owner, sent), found)
+        except TooLong:  # more than the agent copies out: again, reading where it lies
+            self._compare(export, sent, self._one_by_one(start, owner, sent), found)
+
+    def _compare(
+        self,
+        export: Export,
+        sent: Sequence[tuple[Program, Vector]],
+        results: Iterator[tuple[Observation | None, Fetch]],
+        found: Comparison,
+    ) -> None:
+        compared = trapped = 0
+        for (_, vector), (seen, fetch) in zip(sent, results, strict=False):
+            words = self._differs(export, vector, seen, fetch)
             if words:
                 found.wrong.append(f"{export.function.core_name}{_shown(vector.args)}: {words}")
-                return  # what follows in the sequence has another state
-            found.compared += 1
-            found.trapped += isinstance(vector.expected, Trapped)
+                break  # what follows in the sequence has another state
+            compared += 1
+            trapped += isinstance(vector.expected, Trapped)
+        found.compared += compared
+        found.trapped += trapped
+
+    def _together(
+        self, start: Program, owner: Owner, sent: Sequence[tuple[Program, Vector]]
+    ) -> Iterator[tuple[Observation | None, Fetch]]:
+        """All calls in one go; the agent copies the return area and its one list out."""
+        seen = self._send([start, *(program for program, _ in sent)])
+        for program, _ in sent:
+            result = seen.get(program.index)
+            yield result, only(result.blob[program.ret_bytes :] if result else b"")
+
+    def _one_by_one(
+        self, start: Program, owner: Owner, sent: Sequence[tuple[Program, Vector]]
+    ) -> Iterator[tuple[Observation | None, Fetch]]:
+        """Each call alone; what its return area points to is read from the RAM before the next one changes it."""
+        size = memory_extent(self._image, self._memory(owner))
+        self._send([start])
+        for program, _ in sent:
+            base = program.data_base
+
+            def fetch(pointer: int, length: int, base: int = base) -> bytes:
+                if pointer + length > size:
+                    raise LiftTrap(f"{length} bytes at {pointer:#x} do not lie in the memory")
+                return self._read(base + pointer, length)
+
+            yield self._send([program]).get(program.index), fetch
+
+    @staticmethod
+    def _memory(owner: Owner) -> int:
+        return owner.slice.memory if owner.slice is not None else (owner.memories[0] if owner.memories else 0)
 
     def _program(self, index: int, export: Export, owner: Owner, entry: int, vector: Vector) -> Program:
         lowered = lower(export.function, vector.args)
         shape = wit_signature(export.function)
         context = self._plan.context(owner.index)
         args, fargs, slots = self._words(lowered, shape.result, context.instance)
-        memory = owner.slice.memory if owner.slice is not None else (owner.memories[0] if owner.memories else 0)
+        memory = self._memory(owner)
         needs_memory = bool(lowered.payloads) or shape.area > 0
         return Program(
             index=index,
@@ -204,7 +258,9 @@ class NativeCalls:
             leg=Leg.ARMED,
             steps=(Step(owner.index, self._symbols[f"rig_fn_{entry}"], args, fargs),),
             limit_us=CALL_US,
-            payloads=tuple(Payload(slots[p.slot], p.align, p.data) for p in lowered.payloads),
+            payloads=tuple(
+                Payload(p.slot if p.into else slots[p.slot], p.align, p.data, p.into) for p in lowered.payloads
+            ),
             realloc=self._symbols.get(f"rig_fn_{owner.realloc}", 0) if lowered.payloads else 0,
             ret_bytes=shape.area,
             ret_list=shape.list_offset,
@@ -232,7 +288,7 @@ class NativeCalls:
                     words[word] = half
         return _dense(words), _dense(floats), slots
 
-    def _differs(self, export: Export, vector: Vector, seen: Observation | None) -> str:
+    def _differs(self, export: Export, vector: Vector, seen: Observation | None, fetch: Fetch) -> str:
         """ "" where the native side did the same."""
         expected = vector.expected
         if seen is None:
@@ -242,17 +298,15 @@ class NativeCalls:
                 return ""
             return f"wasm traps ({expected.cause.value}), native: {self._ended(seen)}"
         if seen.outcome is not Outcome.RETURNED:
-            return f"expected {expected!r}, native: {self._ended(seen)}"
+            return f"expected {_shown(expected)}, native: {self._ended(seen)}"
         shape = wit_signature(export.function)
         vfp = abi.abi_of(self._board) is abi.Abi.AAPCS_VFP and shape.result in ("f32", "f64")
         low, high = (seen.regs[2], seen.regs[3]) if vfp else (seen.regs[0], seen.regs[1])
         try:
-            value = lift(export.function, low | high << 32, seen.blob[: shape.area], seen.blob[shape.area :])
+            value = lift(export.function, low | high << 32, seen.blob[: shape.area], fetch)
         except LiftTrap as trap:
-            return f"expected {expected!r}, native returned no value of the type: {trap}"
-        except Refusal as refusal:
-            return f"expected {expected!r}, native: {refusal}"
-        return "" if same(value, expected) else f"expected {expected!r}, native {value!r}"
+            return f"expected {_shown(expected)}, native returned no value of the type: {trap}"
+        return "" if same(value, expected) else f"expected {_shown(expected)}, native {_shown(value)}"
 
     def _is_wasm_trap(self, seen: Observation) -> bool:
         """UDF on Arm (UNDEFINSTR alone), ebreak on RISC-V: how the lowerings trap (toolchain facts, 4.3)."""

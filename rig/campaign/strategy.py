@@ -172,7 +172,9 @@ class StrategyRun:
         request, calls = self.context.request, self.context.calls
         if not self._wanted("C-03"):
             return
-        native = NativeCalls(self.built.image, self.built.board, self.plan, self.built.linked.symbols, run.send)
+        native = NativeCalls(
+            self.built.image, self.built.board, self.plan, self.built.linked.symbols, run.send, self.bench.read
+        )
         for refused in _uncalled(self.context.components, calls, self.built.image):
             if not request.only:
                 run.refuse(refused)

@@ -59,11 +59,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """CALL: bytes to place with the callee's realloc; the pointer goes to args[pointer]."""
+    """CALL: bytes to place with the callee's realloc, in their order.
+
+    The address goes to args[pointer]; with `into` n to byte `pointer` of the n-th payload behind this one instead.
+    """
 
     pointer: int
     align: int
     data: bytes
+    into: int = 0
 
 
 @dataclass(frozen=True, slots=True)

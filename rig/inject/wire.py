@@ -27,7 +27,7 @@ _READ = struct.Struct("<IH2x")
 _BATCH = struct.Struct("<H2x")
 _PROGRAM = struct.Struct("<I4BIHH4Ii2IHhHH")
 _STEP = struct.Struct("<BBBxI")
-_PAYLOAD = struct.Struct("<BxHI")
+_PAYLOAD = struct.Struct("<HHHxxI")
 _HELLO = struct.Struct("<HH20s5IQ")
 _RESULT = struct.Struct("<I4BB3x8I4I3IHH16s16sI")
 _READBACK = struct.Struct("<BBH")
@@ -108,7 +108,7 @@ def _step(p: Program, step: Step) -> bytes:
 
 def _payload(p: Program, payload: Payload) -> bytes:
     data = payload.data
-    head = pack(_PAYLOAD, f"program {p.index}, payload", payload.pointer, payload.align, len(data))
+    head = pack(_PAYLOAD, f"program {p.index}, payload", payload.pointer, payload.into, payload.align, len(data))
     return head + data + bytes(-len(data) % 4)
 
 

@@ -2,7 +2,6 @@
 """The Canonical ABI of types: flat core types, sizes and alignments in memory, the core signature of an export.
 
 Source: component-model `CanonicalABI.md` (flattening, MAX_FLAT_PARAMS = 16, MAX_FLAT_RESULTS = 1, UTF-8 strings).
-What the agent cannot carry (pointers inside lists, a list that is there only in some case) is a Refusal.
 """
 
 from __future__ import annotations
@@ -28,29 +27,32 @@ class Signature:
     result: str | None
     spilled: bool  # more than 16 flat parameters: one pointer to them
     area: int
-    list_offset: int  # in the area: a (pointer, length) pair; -1: none
+    list_offset: int  # in the area: the only (pointer, length) pair, of a list without pointers; -1: none, or `deep`
     list_element: int  # bytes of one of its elements
+    deep: bool = False  # more lists than that one, or lists that are there only in some case
 
 
 def signature(function: WitFunction) -> Signature:
-    """Core signature of an export as the fuser emits it. Raises Refusal for what the agent cannot carry."""
+    """Core signature of an export as the fuser emits it. Raises Refusal for types that have no such form here."""
+    for _, type in function.params:
+        _check(function, type)
     flat = [core for _, type in function.params for core in flatten(type)]
     spilled = len(flat) > MAX_FLAT_PARAMS
-    _check_params(function, flat)
-    result, area, at, size = None, 0, -1, 1
+    result, area, at, size, deep = None, 0, -1, 1, False
     if function.result is not None:
+        _check(function, function.result)
         kinds = flatten(function.result)
         if len(kinds) > 1:
             result, area = "i32", size_of(function.result)
-            found = _pairs(function, function.result, 0)
-            if len(found) > 1:
-                raise _refuse(function, "returns more than one list")
-            if found:
+            found = _pairs(function.result, 0)
+            if found is None or len(found) > 1:
+                deep = True
+            elif found:
                 at, inner = found[0]
                 size = 1 if inner is None else size_of(inner)
         elif kinds:
             result = kinds[0]
-    return Signature(("i32",) if spilled else tuple(flat), result, spilled, area, at, size)
+    return Signature(("i32",) if spilled else tuple(flat), result, spilled, area, at, size, deep)
 
 
 def flatten(type: WitType) -> tuple[str, ...]:
@@ -127,53 +129,30 @@ def _join(a: str, b: str) -> str:
     return a if a == b else "i32" if {a, b} == {"i32", "f32"} else "i64"
 
 
-def _refuse(function: WitFunction, why: str) -> Refusal:
-    return Refusal(UNSUPPORTED, f"{function.core_name} {why}")
-
-
-def _check_params(function: WitFunction, flat: list[str]) -> None:
-    at = 0
-    for name, type in function.params:
-        for slot in _pointers(function, type, at):
-            if len(flat) > MAX_FLAT_PARAMS:
-                raise _refuse(function, f"takes the list {name!r} among more than {MAX_FLAT_PARAMS} core parameters")
-            if flat[slot] != "i32":
-                raise _refuse(function, f"takes a list in the 64-bit slot of a variant in {name!r}")
-        at += len(flatten(type))
-
-
-def _pointers(function: WitFunction, type: WitType, at: int) -> list[int]:
-    """Flat indexes of the list pointers of a parameter that begins at flat index `at`."""
-    if type.kind in PAIR:
-        if type.kind == "list" and element(type).carries_memory:
-            raise _refuse(function, "takes a list of lists")
-        return [at]
+def _check(function: WitFunction, type: WitType) -> None:
     if type.kind == "flags" and len(type.names) > 32:
-        raise _refuse(function, "takes more than 32 flags")
-    found: list[int] = []
-    inside = type.kind in ("tuple", "record")
-    at = at if inside else at + 1  # behind the discriminant; all cases begin there
+        raise Refusal(UNSUPPORTED, f"{function.core_name} has more than 32 flags")
     for arg in type.args:
         if arg is not None:
-            found += _pointers(function, arg, at)
-            at += len(flatten(arg)) if inside else 0
-    return found
+            _check(function, arg)
 
 
-def _pairs(function: WitFunction, type: WitType, at: int) -> list[tuple[int, WitType | None]]:
-    """Where in the return area (pointer, length) pairs lie, with their element types (None: a string)."""
+def _pairs(type: WitType, at: int) -> list[tuple[int, WitType | None]] | None:
+    """Where in the return area (pointer, length) pairs lie, with their element types (None: a string).
+
+    None: the lists hold pointers themselves, or are there only in some case.
+    """
     if type.kind in PAIR:
         inner = element(type) if type.kind == "list" else None
-        if inner is not None and inner.carries_memory:
-            raise _refuse(function, "returns a list of lists")
-        return [(at, inner)]
+        return None if inner is not None and inner.carries_memory else [(at, inner)]
     if type.kind in ("tuple", "record"):
         found: list[tuple[int, WitType | None]] = []
         for field in fields(type):
             at = up(at, align_of(field))
-            found += _pairs(function, field, at)
+            inside = _pairs(field, at)
+            if inside is None:
+                return None
+            found += inside
             at += size_of(field)
         return found
-    if type.carries_memory:
-        raise _refuse(function, f"returns a list inside of {'an' if type.kind == 'option' else 'a'} {type.kind}")
-    return []
+    return None if type.carries_memory else []

@@ -1,39 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Between our values and those of wasmtime's Python package.
 
-That package gives a variant, option or result as the bare payload where the Python classes of the cases differ
-("untagged"), else as `Variant(tag, payload)`. On the way in it takes the first case whose class fits, and Python's
-classes overlap (a bool is an int): types where it would take the wrong case are refused here.
+That package tags the values of a variant, option or result only where the Python classes of the cases overlap, and its
+test for that is too weak: on the way in it takes a bool for an int, and anything at all for a nested option. `tag_all`
+turns its one switch to "always tagged", so that every value goes in and out unchanged.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from rig.errors import InfrastructureError
 from rig.image.component import WitType
 from rig.oracle.values import Case, Value, cases, element, fields, is_bytes
 
 _CASED = ("variant", "option", "result")
-_CLASSES: dict[str, type] = {
-    "bool": bool, "f32": float, "f64": float, "char": str, "string": str, "enum": str, "tuple": tuple, "flags": set,
-}
+
+
+def tag_all() -> None:
+    """Let wasmtime's package give and take every variant, option and result as `Variant(tag, payload)`."""
+    from wasmtime.component import _types as types
+
+    if not hasattr(types.VariantLikeType, "_tagged"):
+        raise InfrastructureError("this version of wasmtime's Python package is not known: install the locked one")
+    type.__setattr__(types.VariantLikeType, "_tagged", lambda self: True)
 
 
 def convertible(kind: WitType) -> bool:
-    """Whether every value of the type goes in and out unchanged."""
-    if kind.kind == "unsupported":
-        return False
-    if kind.kind in _CASED and not _tagged(kind):
-        seen: set[type] = set()
-        for _, payload in cases(kind):
-            classes = {object} if payload is None else _classes(payload)
-            # A case without payload takes only None; one with a nested option takes anything.
-            if any(issubclass(later, earlier) for later in classes for earlier in seen if later is not object):
-                return False
-            seen |= set() if payload is None else classes
-        if sum(payload is None or object in _classes(payload) for _, payload in cases(kind)) > 1:
-            return False
-    return all(arg is None or convertible(arg) for arg in kind.args)
+    """Whether values of the type can be passed at all."""
+    return kind.kind != "unsupported" and all(arg is None or convertible(arg) for arg in kind.args)
 
 
 def to_wasmtime(value: Value, kind: WitType) -> Any:
@@ -59,7 +54,7 @@ def to_wasmtime(value: Value, kind: WitType) -> Any:
         assert isinstance(value, Case)
         payload = dict(cases(kind))[value.name]
         inner = None if payload is None else to_wasmtime(value.payload, payload)
-        return component.Variant(value.name, inner) if _tagged(kind) else inner
+        return component.Variant(value.name, inner)
     return value
 
 
@@ -75,41 +70,8 @@ def from_wasmtime(value: Any, kind: WitType) -> Value:
     if kind.kind == "flags":
         return frozenset(value)
     if kind.kind in _CASED:
-        if _tagged(kind):
-            payload = dict(cases(kind))[value.tag]
-            return Case(value.tag, None if payload is None else from_wasmtime(value.payload, payload))
-        for name, payload in cases(kind):
-            if payload is None:
-                if value is None:
-                    return Case(name)
-            elif type(value) in _classes(payload) or (value is None and object in _classes(payload)):
-                return Case(name, from_wasmtime(value, payload))
-        raise ValueError(f"{value!r} is no value of {kind}")
+        payload = dict(cases(kind))[value.tag]
+        return Case(value.tag, None if payload is None else from_wasmtime(value.payload, payload))
     plain: Value = value
     return plain
 
-
-def _tagged(kind: WitType) -> bool:
-    """Whether two cases have a Python class in common (as `VariantLikeType._tagged`)."""
-    seen: set[type] = set()
-    for _, payload in cases(kind):
-        classes = {object} if payload is None else _classes(payload)
-        if classes & seen:
-            return True
-        seen |= classes
-    return False
-
-
-def _classes(kind: WitType) -> set[type]:
-    """Python classes of a type's values (as `ValType.add_classes`)."""
-    from wasmtime import component
-
-    if kind.kind in _CASED:
-        if _tagged(kind):
-            return {component.Variant}
-        return {c for _, payload in cases(kind) for c in ({object} if payload is None else _classes(payload))}
-    if kind.kind == "list":
-        return {bytes if is_bytes(kind) else list}
-    if kind.kind == "record":
-        return {component.Record}
-    return {_CLASSES.get(kind.kind, int)}

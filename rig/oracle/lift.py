@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between WIT values and what the agent carries: core values, bytes of flat lists, a return area.
+"""Between WIT values and what the agent carries: core values, bytes of lists, a return area.
 
 Source: component-model `CanonicalABI.md` (lift_flat, lower_flat, load, store).
 """
@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from rig.errors import Refusal
 from rig.image.component import WitFunction, WitType
 from rig.oracle.abi import (
     CORE,
-    UNSUPPORTED,
     align_of,
     discriminant_size,
     flatten,
@@ -27,11 +26,16 @@ from rig.oracle.abi import (
 from rig.oracle.values import INTEGERS, Case, Value, cases, element, fields, is_bytes
 
 LIST_LIMIT = 1024  # bytes of a returned list that the agent copies out
+Fetch: TypeAlias = Callable[[int, int], bytes]  # (wasm address, bytes) → as many of them as can be had
 _NAN32, _NAN64 = 0x7FC00000, 0x7FF8000000000000
 
 
 class LiftTrap(Exception):
     """The returned bits are no value of the type: where the Canonical ABI says that lifting traps."""
+
+
+class TooLong(Exception):
+    """More bytes than came back: what they hold is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,26 @@ class CoreValue:
 
 @dataclass(frozen=True, slots=True)
 class ListPayload:
-    """Bytes to place with the callee's realloc; the pointer goes to core parameter `slot`."""
+    """Bytes to place with the callee's realloc.
+
+    The pointer goes to core parameter `slot`, or, with `into` n, to byte `slot` of the n-th payload behind this one.
+    """
 
     slot: int
     align: int
     data: bytes
+    into: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
     params: tuple[CoreValue, ...]  # a payload's slot holds 0
     payloads: tuple[ListPayload, ...]
+
+    @property
+    def bytes(self) -> int:
+        """How much of a frame the payloads take, headers included."""
+        return sum(12 + up(len(p.data), 4) for p in self.payloads)
 
 
 def lower(function: WitFunction, args: Sequence[Value]) -> Lowered:
@@ -61,8 +74,8 @@ def lower(function: WitFunction, args: Sequence[Value]) -> Lowered:
     types = [type for _, type in function.params]
     if shape.spilled:
         whole = WitType("tuple", tuple(types))
-        data = _store(tuple(args), whole)
-        return Lowered((CoreValue("i32", 0),), (ListPayload(0, align_of(whole), data),))
+        placed = _place((tuple(args),), whole)
+        return Lowered((CoreValue("i32", 0),), (*placed[:-1], replace(placed[-1], slot=0)))
     params: list[CoreValue] = []
     payloads: list[ListPayload] = []
     for value, type in zip(args, types, strict=True):
@@ -70,16 +83,25 @@ def lower(function: WitFunction, args: Sequence[Value]) -> Lowered:
     return Lowered(tuple(params), tuple(payloads))
 
 
-def lift(function: WitFunction, bits: int, area: bytes, items: bytes) -> Value:
-    """The result: `bits` of the core result, or `area` (as many bytes as the signature says) and the list's bytes.
+def only(data: bytes) -> Fetch:
+    """The bytes of the one list that came back with the return area."""
 
-    Raises LiftTrap, and Refusal where the list has more than the LIST_LIMIT bytes that the agent copies.
+    def fetch(pointer: int, size: int) -> bytes:
+        return data[:size]
+
+    return fetch
+
+
+def lift(function: WitFunction, bits: int, area: bytes, fetch: Fetch) -> Value:
+    """The result: `bits` of the core result, or `area` (as many bytes as the signature says) and what it points to.
+
+    Raises LiftTrap, and TooLong where `fetch` brings less than a list has.
     """
     if function.result is None:
         return None
     shape = signature(function)
     if shape.area:
-        return _Reader(area, items).load(function.result, 0)
+        return _Reader(area, fetch).load(function.result, 0)
     kinds = flatten(function.result)
     core = [CoreValue(kinds[0], bits & (1 << 64 if kinds[0][1:] == "64" else 1 << 32) - 1)] if kinds else []
     return _lift_flat(function.result, core)
@@ -120,9 +142,9 @@ def _case(value: Value, type: WitType) -> tuple[int, Value, WitType | None]:
 def _lower_flat(value: Value, type: WitType, params: list[CoreValue], payloads: list[ListPayload]) -> None:
     match type.kind:
         case "string" | "list":
-            data, align, length = _bytes_of(value, type)
-            payloads.append(ListPayload(len(params), align, data))
-            params += [CoreValue("i32", 0), CoreValue("i32", length)]
+            *inner, last = _list(value, type)
+            payloads += [*inner, replace(last, slot=len(params))]
+            params += [CoreValue("i32", 0), CoreValue("i32", _length(value))]
         case "tuple" | "record":
             assert isinstance(value, tuple)
             for item, field in zip(value, fields(type), strict=True):
@@ -130,50 +152,71 @@ def _lower_flat(value: Value, type: WitType, params: list[CoreValue], payloads: 
         case "flags":
             params += [CoreValue("i32", _flags(value, type))] if type.names else []
         case "variant" | "option" | "result" | "enum":
-            index, payload, inner = _case(value, type)
+            index, payload, kind = _case(value, type)
             params.append(CoreValue("i32", index))
             first = len(params)
-            if inner is not None:
-                _lower_flat(payload, inner, params, payloads)
+            if kind is not None:
+                _lower_flat(payload, kind, params, payloads)
             # What the case does not fill is zero; what it fills has the joined type: its bits, zero-extended.
             for slot, core in enumerate(flatten(type)[1:], first):
                 if slot < len(params):
                     params[slot] = CoreValue(core, params[slot].bits)
                 else:
                     params.append(CoreValue(core, 0))
-        case kind:
-            params.append(CoreValue(CORE.get(kind, "i32"), _bits(value, kind)))
+        case scalar:
+            params.append(CoreValue(CORE.get(scalar, "i32"), _bits(value, scalar)))
 
 
-def _bytes_of(value: Value, type: WitType) -> tuple[bytes, int, int]:
-    """Bytes of a string or list of flat elements, alignment, and the length that is passed."""
+def _length(value: Value) -> int:
+    """The length of a string or list as it is passed."""
+    assert isinstance(value, str | bytes | tuple)
+    return len(value.encode() if isinstance(value, str) else value)
+
+
+def _list(value: Value, type: WitType) -> list[ListPayload]:
+    """A string or list: what its elements point to, then its own bytes (whose slot is still to be set)."""
     if isinstance(value, str):
-        data = value.encode()
-        return data, 1, len(data)
+        return [ListPayload(0, 1, value.encode())]
     if isinstance(value, bytes):
-        return value, 1, len(value)
+        return [ListPayload(0, 1, value)]
     assert isinstance(value, tuple)
-    inner = element(type)
-    return b"".join(_store(item, inner) for item in value), align_of(inner), len(value)
+    return _place(value, element(type))
 
 
-def _store(value: Value, type: WitType) -> bytes:
-    """A value without pointers as it lies in memory."""
+def _place(values: Sequence[Value], type: WitType) -> list[ListPayload]:
+    """Values of one type side by side in memory: the payloads they point to, then the bytes themselves."""
+    inner: list[tuple[int, list[ListPayload]]] = []  # (byte of ours that gets the address, payloads of that list)
+    data = b"".join(_store(value, type, inner, index * size_of(type)) for index, value in enumerate(values))
+    payloads: list[ListPayload] = []
+    behind = sum(len(found) for _, found in inner)
+    for at, found in inner:
+        behind -= len(found)
+        payloads += [*found[:-1], replace(found[-1], slot=at, into=behind + 1)]
+    return [*payloads, ListPayload(0, align_of(type), data)]
+
+
+def _store(value: Value, type: WitType, inner: list[tuple[int, list[ListPayload]]], at: int) -> bytes:
+    """A value as it lies in memory at byte `at` of its payload; pointers are 0 and their lists go to `inner`."""
     match type.kind:
+        case "string" | "list":
+            inner.append((at, _list(value, type)))
+            return bytes(4) + _length(value).to_bytes(4, "little")
         case "tuple" | "record":
             assert isinstance(value, tuple)
             data = b""
             for item, field in zip(value, fields(type), strict=True):
-                data = data.ljust(up(len(data), align_of(field)), b"\0") + _store(item, field)
+                data = data.ljust(up(len(data), align_of(field)), b"\0")
+                data += _store(item, field, inner, at + len(data))
         case "flags":
             return _flags(value, type).to_bytes(size_of(type), "little")
         case "variant" | "option" | "result" | "enum":
-            index, payload, inner = _case(value, type)
+            index, payload, kind = _case(value, type)
             data = index.to_bytes(discriminant_size(type), "little")
-            if inner is not None:
-                data = data.ljust(payload_offset(type), b"\0") + _store(payload, inner)
-        case kind:
-            return (_bits(value, kind) & (1 << 8 * size_of(type)) - 1).to_bytes(size_of(type), "little")
+            if kind is not None:
+                data = data.ljust(payload_offset(type), b"\0")
+                data += _store(payload, kind, inner, at + len(data))
+        case scalar:
+            return (_bits(value, scalar) & (1 << 8 * size_of(type)) - 1).to_bytes(size_of(type), "little")
     return data.ljust(size_of(type), b"\0")
 
 
@@ -228,10 +271,10 @@ def _lift_flat(type: WitType, core: list[CoreValue]) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Values in the return area; `items`: the bytes of its one list."""
+    """Values in the callee's memory: `area` is a part of it, `fetch` brings what that points to."""
 
     area: bytes
-    items: bytes
+    fetch: Fetch
 
     def load(self, type: WitType, at: int) -> Value:
         match type.kind:
@@ -248,23 +291,23 @@ class _Reader:
                 index = self.number(at, discriminant_size(type))
                 return _lift_case(index, type, lambda inner: self.load(inner, at + payload_offset(type)))
             case "string" | "list":
-                return self.items_of(type, self.number(at + 4, 4))
+                return self.items(type, self.number(at, 4), self.number(at + 4, 4))
         return _scalar(self.number(at, size_of(type)), type.kind)
 
     def number(self, at: int, size: int) -> int:
         return int.from_bytes(self.area[at : at + size], "little")
 
-    def items_of(self, type: WitType, length: int) -> Value:
+    def items(self, type: WitType, pointer: int, length: int) -> Value:
         size = size_of(element(type)) if type.kind == "list" else 1
-        if length * size > len(self.items):
-            came = f"{len(self.items)} of {length * size} bytes came back"
-            raise Refusal(UNSUPPORTED, f"a returned {type.kind} is too long: {came}")
+        data = self.fetch(pointer, length * size) if length * size else b""
+        if length * size > len(data):
+            raise TooLong(f"a returned {type.kind} has {length * size} bytes, {len(data)} came back")
         if type.kind == "string":
             try:
-                return self.items[:length].decode()
+                return data[:length].decode()
             except UnicodeDecodeError as error:
                 raise LiftTrap(f"the string is not UTF-8: {error.reason} at byte {error.start}") from error
         if is_bytes(type):
-            return self.items[:length]
-        reader = _Reader(self.items, b"")
-        return tuple(reader.load(element(type), index * size) for index in range(length))
+            return data[:length]
+        inside = _Reader(data, self.fetch)
+        return tuple(inside.load(element(type), index * size) for index in range(length))

@@ -18,7 +18,7 @@ from rig.build.words import printable
 from rig.errors import Refusal, UsageError
 from rig.image.component import Component, WitFunction
 from rig.oracle.abi import UNSUPPORTED
-from rig.oracle.convert import convertible, from_wasmtime, to_wasmtime
+from rig.oracle.convert import convertible, from_wasmtime, tag_all, to_wasmtime
 from rig.oracle.values import Value, zero
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class Reference:
         import wasmtime
         from wasmtime import component as wc
 
+        tag_all()
         self._components = tuple(components)
         self._bindings = bind(components, imports or {})
         self._fuel, self._most = fuel, crossings

@@ -25,6 +25,7 @@ def bad(rig: Rig, program: Program) -> int:
 def test_bad_programs_are_named_and_not_run(rig: Rig) -> None:
     nop = Step(A, rig.stub("nop"))
     good = Program(3, Verb.RUN, Leg.ARMED, (nop,))
+    one = Program(3, Verb.CALL, Leg.ARMED, (replace(nop, args=(1,)),))
     hole = rig.board.holes[-1].start
     text = rig.symbol["rig_sacrifice_text"]
     for program, detail in (
@@ -43,11 +44,14 @@ def test_bad_programs_are_named_and_not_run(rig: Rig) -> None:
         (replace(good, verb=Verb.CALL, steps=(nop, nop)), BAD_STEPS),
         (replace(good, steps=(replace(nop, context=2),)), BAD_CONTEXT),
         (replace(good, steps=(nop, replace(nop, context=255))), BAD_CONTEXT),
-        (replace(good, steps=(replace(nop, args=(0,) * 17),)), BAD_ARGS),
+        (replace(good, steps=(replace(nop, args=(0,) * 41),)), BAD_ARGS),
         (replace(good, steps=(replace(nop, fargs=(0,) * 17),)), BAD_ARGS),
         (replace(good, verb=Verb.SCAN, steps=()), BAD_PAYLOAD),
         (replace(good, payloads=(Payload(0, 1, b""),)), BAD_PAYLOAD),
         (replace(good, verb=Verb.CALL, payloads=(Payload(0, 1, b""),)), BAD_PAYLOAD),
+        (replace(one, payloads=(Payload(1, 1, b""),)), BAD_PAYLOAD),
+        (replace(one, payloads=(Payload(0, 1, b"", into=1),)), BAD_PAYLOAD),
+        (replace(one, payloads=(Payload(2, 1, b"x", into=1), Payload(0, 1, bytes(5)))), BAD_PAYLOAD),
         (replace(good, verb=Verb.CALL, ret_bytes=1025), BAD_PAYLOAD),
         (replace(good, verb=Verb.CALL, ret_bytes=8, ret_list=1), BAD_PAYLOAD),
         (replace(good, verb=Verb.CALL, ret_bytes=8, ret_list=-2), BAD_PAYLOAD),

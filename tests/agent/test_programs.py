@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, replace
 
 import pytest
@@ -325,6 +326,32 @@ def test_a_list_goes_in_and_comes_back(rig: Rig) -> None:
     assert (seen.outcome, seen.step) == (Outcome.RETURNED, 1)
     assert seen.blob[8:] == data[::-1]
     assert rig.target.read(rig.where.mem[B] + 0x408, len(data)) == data  # aligned to 8
+
+
+def test_a_list_of_lists_goes_in(rig: Rig) -> None:
+    """Inner lists are placed first; their addresses go into the bytes of the list that is placed behind them."""
+    memory = rig.where.mem[B]
+    rig.poke(memory + 4, 0x400)  # the allocator's top
+    step = Step(B, rig.symbol["b_reverse"], (0xDEAD, 16))
+    payloads = (
+        Payload(0, 1, b"first", into=2), Payload(8, 1, b"second", into=1),
+        Payload(0, 4, struct.pack("<IIII", 0, 5, 0, 6)),
+    )  # fmt: skip
+    seen = rig.do(
+        Program(9, Verb.CALL, Leg.LEGAL, (step,), payloads=payloads, realloc=rig.symbol["b_realloc"],
+                data_base=memory, ret_bytes=8, ret_list=0)
+    )  # fmt: skip
+    assert (seen.outcome, seen.step) == (Outcome.RETURNED, 1)
+    one, five, two, six = struct.unpack("<IIII", seen.blob[8:24][::-1])
+    assert (five, six) == (5, 6)
+    assert rig.target.read(memory + one, 5) == b"first" and rig.target.read(memory + two, 6) == b"second"
+
+
+def test_a_step_carries_as_many_words_as_sixteen_parameters_take(rig: Rig) -> None:
+    args = tuple(range(100, 140))
+    seen = rig.do(Program(9, Verb.RUN, Leg.LEGAL, (Step(B, rig.symbol["b_ten"], args),)))
+    assert seen.outcome is Outcome.RETURNED
+    assert seen.regs[0] == sum((i + 1) * args[i] for i in range(10))
 
 
 def test_long_results_are_cut(rig: Rig) -> None:

@@ -37,7 +37,7 @@ def test_a_program_field_by_field() -> None:
         0x100, 8 | 0xFFFF << 16, 4 | 1 << 16,
     ]  # fmt: skip
     assert words(data[52:72]) == [3 | 2 << 8 | 1 << 16, 0x100041, 1, 2, 7]
-    assert data[72:] == struct.pack("<BxHI", 1, 8, 5) + b"abcde\0\0\0"
+    assert data[72:] == struct.pack("<HHHxxI", 1, 0, 8, 5) + b"abcde\0\0\0"
 
 
 def test_a_context_field_by_field() -> None:

@@ -12,7 +12,7 @@ from rig.build.components import read_component
 from rig.host import tools
 from rig.image.component import Component, WitFunction, WitType
 from rig.oracle.abi import flatten
-from rig.oracle.convert import from_wasmtime, to_wasmtime
+from rig.oracle.convert import from_wasmtime, tag_all, to_wasmtime
 from rig.oracle.values import Value
 
 NAMED = """
@@ -71,6 +71,7 @@ class Probe:
         return cls(made, next(function for function in made.exports if function.name == "f"))
 
     def call(self, args: tuple[Value, ...], result: WitType) -> Value:
+        tag_all()
         config = Config()
         config.cranelift_opt_level = "none"
         engine = Engine(config)

@@ -223,15 +223,37 @@ def test_what_cannot_be_played_traps_when_called_and_not_before(tmp_path: Path) 
     assert Reference([made], {"t:t/h": HostImport("stub")}).call("run", ()) == 0
 
 
+@pytest.mark.parametrize(
+    ("type", "values"),
+    [  # the Python package alone would take True for an int, and anything for an option
+        ("result<u32, bool>", [(Case("ok", 3), 3), (Case("err", True), 1)]),
+        ("result<option<u32>, u32>", [(Case("ok", Case("some", 7)), 7), (Case("err", 9), 0)]),
+    ],
+)
+def test_cases_that_python_cannot_tell_apart_arrive_as_they_are(
+    type: str, values: list[tuple[Case, int]], tmp_path: Path
+) -> None:
+    flat = "i32 i32" if type.endswith("bool>") else "i32 i32 i32"
+    made = component_of(
+        tmp_path, "odd",
+        f'(module (memory (export "memory") 1) (func (export "run") (param {flat}) (result i32) '
+        f'(local.get {flat.count("i32") - 1})))',
+        f"package t:t;\nworld w {{ export run: func(a: {type}) -> u32; }}",
+    )  # fmt: skip
+    reference = Reference([made])
+    for given, expected in values:
+        assert reference.call("run", (given,)) == expected
+
+
 def test_an_export_whose_types_cannot_pass_says_so(tmp_path: Path) -> None:
     made = component_of(
         tmp_path, "odd",
-        '(module (memory (export "memory") 1) (func (export "run") (param i32 i32) (result i32) (local.get 1)))',
-        "package t:t;\nworld w { export run: func(a: result<u32, bool>) -> u32; }",
+        '(module (memory (export "memory") 1) (func (export "t:t/i#f") (param i32)) (func (export "t:t/i#g")))',
+        "package t:t;\ninterface i { resource r; f: func(a: r); g: func(); }\nworld w { export i; }",
     )  # fmt: skip
     reference = Reference([made])
-    assert "type not supported" in (reference.refused("run") or "")
-    assert Reference(demo("wide")).refused("level") is None
+    assert "type not supported" in (reference.refused("t:t/i#f") or "")
+    assert reference.refused("t:t/i#g") is None
 
 
 def test_an_unknown_and_an_ambiguous_export_are_usage_errors() -> None:
