@@ -218,6 +218,8 @@ class RowRun:
                 (after if item.after else by_program)[item.id][item.leg] = found
         self.tally.legs += sum(1 for item in sent if item.leg is not None and not item.after)
         alone = programs[0] if len(programs) == 1 else None
+        if any(not self._in.windows.get(owner) for owner in readers):
+            return Seen(programs, by_program, after, CanaryResult(None, None))  # nothing to look at is not intact
         return Seen(programs, by_program, after, self._canaries(looks, observations, alone))
 
     def _canaries(
