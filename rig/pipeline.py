@@ -213,7 +213,8 @@ def _identity(request: Request, components: Sequence[Component]) -> str:
         repr([board.name for board in request.boards]),
         repr([model.value if model else None for model in request.models]),
         repr([strategy.value for strategy in request.strategies]),
-        repr((request.lowering, sorted(request.families), sorted(request.only), request.quick, request.seed)),
+        repr((request.lowering, subject.stack)),
+        repr((sorted(request.families), sorted(request.only), request.quick, request.seed)),
     )
 
 

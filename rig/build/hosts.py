@@ -29,7 +29,7 @@ from rig.errors import InfrastructureError, Refusal, UsageError
 from rig.image.model import FuncType, Image
 from rig.plan.model import Lowering
 
-_TYPES: Mapping[str, str] = {"i32": "uint32_t", "i64": "uint64_t", "f32": "float", "f64": "double"}
+CORE_TYPES: Mapping[str, str] = {"i32": "uint32_t", "i64": "uint64_t", "f32": "float", "f64": "double"}
 _FILE_LIMIT = 1 << 20
 _AGAIN = re.compile(r"\$\d+$")
 OBJECT = "hosts.o"
@@ -117,8 +117,8 @@ def text(source: Source, lowering: Lowering) -> str:
     n, type_ = source.function, source.type
     if len(type_.results) > 1:
         raise Refusal(f"the import {source.field} returns {len(type_.results)} values: no gate can pass them")
-    result = _TYPES[type_.results[0]] if type_.results else "void"
-    params = [f"{_TYPES[kind]} a{i}" for i, kind in enumerate(type_.params)]
+    result = CORE_TYPES[type_.results[0]] if type_.results else "void"
+    params = [f"{CORE_TYPES[kind]} a{i}" for i, kind in enumerate(type_.params)]
     names = ", ".join(f"a{i}" for i in range(len(params)))
     if lowering is Lowering.WASM2C:
         params.insert(0, "void *instance")

@@ -73,6 +73,7 @@ class Subject:
     models: tuple[Model, ...] = ()  # () with `fused`: its attestation tells the model
     boards: tuple[str, ...] = ()  # (): the default boards
     lowering: str | None = None  # "synth" | "wasm2c" | None: chosen per image and board
+    stack: int = 0  # bytes of native stack that every owner has at least; 0: what the rig thinks fit
     domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     peripherals: tuple[Peripheral, ...] = ()
     shared: tuple[SharedBuffer, ...] = ()

@@ -95,6 +95,7 @@ class SubjectFile(Table):
     models: list[Annotated[Model, BeforeValidator(_model)]] | None = None
     boards: list[Name] = Field(default_factory=list)
     lowering: Literal["synth", "wasm2c"] | None = None
+    stack: Size = 0
     domains: dict[str, list[str]] = Field(default_factory=dict)
     peripherals: list[_Peripheral] = Field(default_factory=list)
     shared: list[_Shared] = Field(default_factory=list)
@@ -125,6 +126,7 @@ def _subject(path: Path, file: SubjectFile) -> Subject:
         models=models,
         boards=tuple(file.boards),
         lowering=file.lowering,
+        stack=file.stack,
         domains={name: tuple(members) for name, members in file.domains.items()},
         peripherals=tuple(Peripheral(p.name, p.owner, p.base, p.size, p.rights) for p in file.peripherals),
         shared=tuple(SharedBuffer(s.name, s.size, dict(s.owners)) for s in file.shared),

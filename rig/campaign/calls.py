@@ -32,6 +32,8 @@ from rig.plan.model import Plan
 VECTORS = 100
 SEQUENCE = 20  # vectors between two fresh starts: the fused module's lists are never freed (post-return is not called)
 CALL_US = 2_000_000  # virtual time of one call
+BELOW = 4096  # bytes: as far below a stack the first access of a call that has no room may lie
+NO_ROOM = (5, 6)  # refusals of the gate: arguments not on the caller's stack, no room on the callee's
 PAYLOAD_BYTES = 6_000  # of the lists of one call: a frame to the agent has 8 KiB
 
 
@@ -63,12 +65,19 @@ class Comparison:
     compared: int = 0
     trapped: int = 0  # trapped on both sides
     counted: Counter[str] = field(default_factory=Counter)  # not compared, by cause
+    exhausted: int = 0  # needed more native stack than an owner has
     wrong: list[str] = field(default_factory=list)
 
     def judgement(self) -> Judgement:
         if self.wrong:
             more = f" (and {len(self.wrong) - 1} more)" if len(self.wrong) > 1 else ""
             return Judgement(Verdict.FAIL, "WRONG_RESULT", self.wrong[0] + more, leg=Leg.ARMED)
+        if self.exhausted:
+            words = (
+                f"{self.exhausted} of its calls need more native stack than there is, {self.compared} results equal: "
+                'give every owner more, stack = "32 KiB" in the subject file'
+            )
+            return Judgement(Verdict.REFUSED, "NO_RECORD", words, Why.INPUT)
         if not self.compared:
             return Judgement(Verdict.REFUSED, "NO_RECORD", f"nothing to compare: {dict(self.counted)}", Why.NA)
         return Judgement(Verdict.PASS, "SAME_RESULT", f"{self.compared} results equal, {self.trapped} of them traps")
@@ -207,6 +216,9 @@ class NativeCalls:
     ) -> None:
         compared = trapped = 0
         for (_, vector), (seen, fetch) in zip(sent, results, strict=False):
+            if seen is not None and self._exhausted(seen):
+                found.exhausted += 1
+                break
             words = self._differs(export, vector, seen, fetch)
             if words:
                 found.wrong.append(f"{export.function.core_name}{_shown(vector.args)}: {words}")
@@ -310,16 +322,39 @@ class NativeCalls:
 
     def _is_wasm_trap(self, seen: Observation) -> bool:
         """UDF on Arm (UNDEFINSTR alone), ebreak on RISC-V: how the lowerings trap (toolchain facts, 4.3)."""
-        if self._board.arch is Arch.RV32:
+        if self._rv32:
             return seen.fault[0] in (2, 3)
         return seen.fault[0] == 0x0001_0000
+
+    def _exhausted(self, seen: Observation) -> bool:
+        """Whether the call ran off the native stack, which is the rig's choice and not the component's fault.
+
+        The fault lies just below the stack of the context that ran, or the gate found no room on it.
+        """
+        if seen.outcome is Outcome.GATE_REFUSED:
+            return seen.detail & 0xFF in NO_ROOM
+        context = next((c for c in self._plan.contexts if c.id == seen.context), None)
+        if seen.outcome is not Outcome.TRAPPED or context is None:
+            return False
+        cause, address = (seen.fault[0], seen.fault[1]) if self._rv32 else (seen.fault[0], seen.fault[2])
+        if self._rv32:
+            data = cause in (5, 7)
+        elif cause & 0x10:  # MSTKERR: there was no room for the exception frame, and no address is recorded
+            return True
+        else:
+            data = cause & 0x82 == 0x82  # DACCVIOL, MMARVALID
+        return data and context.stack_low - BELOW <= address < context.stack_low
+
+    @property
+    def _rv32(self) -> bool:
+        return self._board.arch is Arch.RV32
 
     def _ended(self, seen: Observation) -> str:
         if seen.outcome is Outcome.RETURNED:
             return f"returned {seen.regs[0]:#x}"
         if seen.outcome is not Outcome.TRAPPED:
             return f"{seen.outcome.name}, detail {seen.detail:#x}"
-        if self._board.arch is Arch.RV32:
+        if self._rv32:
             return f"trap {seen.fault[0]} at pc {seen.fault[2]:#x}, address {seen.fault[1]:#x}"
         return f"fault CFSR {seen.fault[0]:#x} at pc {seen.fault[4]:#x}, address {seen.fault[2]:#x}"
 

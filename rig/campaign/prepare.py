@@ -21,7 +21,7 @@ from rig.image.deputies import limits
 from rig.image.model import Finding, Image, Model, OwnerKind
 from rig.image.reader import read
 from rig.plan.bind import bind
-from rig.plan.model import BufferGrant, PeripheralGrant, Placement, Plan, Strategy
+from rig.plan.model import BufferGrant, Lowering, PeripheralGrant, Placement, Plan, Strategy
 from rig.plan.place import place
 
 Note = Callable[[str], None]
@@ -116,11 +116,17 @@ def build(
     """Place, lower, link. Raises Refusal with the arithmetic where the image does not fit the board."""
     peripherals, buffers = grants(subject, image)
     guess, _ = choose_lowering(image, board, wanted, _have_synth())
-    placement = place(image, board, guess, peripherals=peripherals, shared_buffers=buffers)  # refuse before lowering
+
+    def placed(lowering: Lowering) -> Placement:
+        return place(
+            image, board, lowering, peripherals=peripherals, shared_buffers=buffers, native_stack=subject.stack
+        )
+
+    placement = placed(guess)  # refuse before lowering
     note(f"lowering for {board.name} ({image.model.value})")
     lowered = lower(image, board, wanted=wanted, given=subject.object, imports=_imports(subject))
     if lowered.lowering is not guess:
-        placement = place(image, board, lowered.lowering, peripherals=peripherals, shared_buffers=buffers)
+        placement = placed(lowered.lowering)
     note(f"linking for {board.name} ({image.model.value}, {lowered.lowering.value})")
     linked = link(image, board, placement, lowered, agent_objects(board, agent_defines))
     findings = (*image.findings, *limits(image), *lowered.findings, *linked.findings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rig.build.imports import Binding, bind
@@ -19,6 +20,8 @@ from rig.errors import Refusal, UsageError
 from rig.image.component import Component, WitFunction
 from rig.oracle.abi import UNSUPPORTED
 from rig.oracle.convert import convertible, from_wasmtime, tag_all, to_wasmtime
+from rig.oracle.lift import LiftTrap
+from rig.oracle.played import Played, play
 from rig.oracle.values import Value, zero
 
 if TYPE_CHECKING:
@@ -129,6 +132,7 @@ class Reference:
         config.cranelift_opt_level = "none"
         self._engine = wasmtime.Engine(config)
         self._compiled = [wc.Component(self._engine, component.data) for component in components]
+        self._played: dict[tuple[Path, str], Played | None] = {}
         self._linkers = [self._linker(index) for index in range(len(components))]
         self._exports = [
             {function.core_name: (function, self._index(index, function)) for function in component.exports}
@@ -274,6 +278,7 @@ class Reference:
         import wasmtime
 
         function, importer = binding.function, self._components[binding.importer].name
+        played = self._play(binding)
 
         def call(_: object, *args: Any) -> Any:
             try:
@@ -294,10 +299,30 @@ class Reference:
                 return self._enter(binding.provider, provided, args)
             if binding.host is not None and binding.host.how == "stub":
                 return None if function.result is None else to_wasmtime(zero(function.result), function.result)
+            if played is not None:
+                return by_host(played, args)
             self._end = self._end or Trapped(Cause.HOST, importer, f"{function.core_name} is the host's")
             raise wasmtime.WasmtimeError("host import")
 
+        def by_host(played: Played, args: Sequence[Any]) -> Any:
+            given = [from_wasmtime(arg, type) for arg, (_, type) in zip(args, function.params, strict=True)]
+            try:
+                value = played.call(given)
+            except (wasmtime.WasmtimeError, wasmtime.Trap, LiftTrap) as error:
+                words = f"{function.core_name} is the host's: {_short(str(error))}"
+                self._end = self._end or Trapped(Cause.HOST, importer, words)
+                raise wasmtime.WasmtimeError("host import") from error
+            return None if function.result is None else to_wasmtime(value, function.result)
+
         return call
+
+    def _play(self, binding: Binding) -> Played | None:
+        if binding.host is None or binding.host.file is None:
+            return None
+        key = binding.host.file, binding.function.core_name
+        if key not in self._played:
+            self._played[key] = play(self._engine, binding.function, binding.host.file)
+        return self._played[key]
 
 
 def _outcome(message: str, component: str) -> Trapped | OutOfFuel:

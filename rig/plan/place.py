@@ -56,9 +56,11 @@ def place(
     *,
     peripherals: Sequence[PeripheralGrant] = (),
     shared_buffers: Sequence[BufferGrant] = (),
+    native_stack: int = 0,
 ) -> Placement:
     """Give every memory, stack, table, window and buffer its place. Promises come with the image (`Owner.backed`).
 
+    `native_stack`: bytes of native stack that every owner has at least.
     Raises Refusal ("does not fit", with the arithmetic), UsageError for a promise or grant that cannot hold.
     """
     _check_counts(image)
@@ -70,7 +72,7 @@ def place(
     if board.arch is Arch.RV32 and lowering.is_synth:
         _window(layout, image)
     reserve = reserve_size(image, board, lowering)
-    stack = max(STACK, power(reserve + STACK_LEFT))
+    stack = max(STACK, power(reserve + max(STACK_LEFT, native_stack)))
     block = power(stack * len(image.owners))
     for i, owner in enumerate(image.owners):
         layout.add(Kind.STACK, f"stack:{owner.index}", stack, align=stack if i else block, apart=0 if i else PAD,

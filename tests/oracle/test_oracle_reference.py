@@ -183,6 +183,46 @@ def test_imports_of_the_host(imports: Mapping[str, HostImport], outcome: object,
     assert Reference([made], imports).call("run", ()) == outcome
 
 
+HOST_TYPES = """package t:t;
+interface h { mix: func(a: u64, b: f32, c: s8, d: option<u16>) -> f64; what: func(k: char) -> u8; }
+world w { import h; export run: func(a: u64, b: f32, c: s8, d: u16) -> f64; export is: func() -> u8; }"""
+HOST_USER = """(module (import "t:t/h" "mix" (func $m (param i64 f32 i32 i32 i32) (result f64)))
+  (import "t:t/h" "what" (func $w (param i32) (result i32))) (memory (export "memory") 1)
+  (func (export "is") (result i32) (call $w (i32.const 65)))
+  (func (export "run") (param i64 f32 i32 i32) (result f64)
+    (call $m (local.get 0) (local.get 1) (local.get 2) (i32.const 1) (local.get 3))))"""
+HOST_C = """#include "factor.h"
+double mix(uint64_t a, float b, uint32_t c, uint32_t some, uint32_t d) { return a * (double)b + (int)c + some * d; }
+uint32_t what(uint32_t k) { return k + FACTOR; }
+"""
+
+
+def test_a_c_file_of_the_users_is_played(tmp_path: Path) -> None:
+    made = component_of(tmp_path, "user", HOST_USER, HOST_TYPES)
+    (tmp_path / "factor.h").write_text("#define FACTOR 3\n")
+    (tmp_path / "mix.c").write_text(HOST_C)
+    reference = Reference([made], {"t:t/h": HostImport("file", tmp_path / "mix.c")})
+    assert reference.call("run", (3, 0.5, -7, 40)) == 34.5
+    assert reference.call("is", ()) == 68
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#include <stdint.h>\nuint32_t n(uint32_t x) { __asm__ volatile(\"wfi\"); return x; }",  # for one machine
+        "#include <stdint.h>\nuint32_t n(uint32_t x) { return *(volatile uint32_t *)0x40000000; }",  # a device
+        "#include <stdint.h>\nuint32_t n(uint32_t x) { for (;;) __asm__ volatile(\"\"); }",
+        "#include <stdint.h>\nuint32_t n(uint32_t x) {",
+    ],
+)
+def test_a_c_file_that_cannot_be_played_is_the_hosts_alone(text: str, tmp_path: Path) -> None:
+    (tmp_path / "n.c").write_text(text)
+    made = component_of(tmp_path, "calls", CALLS, IMPORTS)
+    reference = Reference([made], {"t:t/h": HostImport("file", tmp_path / "n.c")})
+    outcome = reference.call("run", ())
+    assert isinstance(outcome, Trapped) and outcome.cause is Cause.HOST and not outcome.native
+
+
 def test_an_import_that_nobody_provides_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match='"t:t/h#n" = "trap"'):
         Reference([component_of(tmp_path, "calls", CALLS, IMPORTS)])
