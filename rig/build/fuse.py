@@ -21,13 +21,15 @@ _SECONDS = 120.0
 _LIMIT = 256 << 20  # bytes of a fused module
 ATTESTATION = "wsc.transformation.attestation"
 
-_FLAGS: Mapping[Model, tuple[str, ...]] = {
+_ALWAYS = ("--emit-manifest", "--validate")  # without the second, meld may leave an invalid module and say nothing
+FLAGS: Mapping[Model, tuple[str, ...]] = {
     Model.PAGE: ("--memory", "shared", "--address-rebase"),
     Model.PACKED: ("--memory", "shared", "--pack-rebase"),
     Model.STACK: ("--memory", "shared", "--share-stack"),
     Model.MULTI: ("--memory", "multi"),
     Model.DOMAINS: ("--memory", "shared", "--address-rebase"),
 }
+RECIPE = "\n".join((*_ALWAYS, *(f"{model}: {' '.join(flags)}" for model, flags in FLAGS.items())))  # for cache keys
 # What meld calls a placement that the model asked for (F-rows of the toolchain reference, section 2.3).
 _STRATEGIES: Mapping[Model, tuple[str, ...]] = {
     Model.PAGE: ("page-granular",),
@@ -81,7 +83,7 @@ def fuse(
         files = {f"c{index}.wasm": component for index, component in enumerate(components)}
         for file, component in files.items():
             (folder / file).write_bytes(component.data)
-        args = ["fuse", *files, "-o", "fused.wasm", "--emit-manifest", *_FLAGS[model], *groups]
+        args = ["fuse", *files, "-o", "fused.wasm", *_ALWAYS, *FLAGS[model], *groups]
         done = tools.run(
             tools.find("meld"), args, cwd=folder, timeout=_SECONDS, env={"RUST_BACKTRACE": "0", "NO_COLOR": "1"}
         )
@@ -190,6 +192,11 @@ def _failure(err: str, code: int, files: Mapping[str, Component], model: Model) 
     words = said(reason)
     for file, component in files.items():  # the user knows the name, not ours
         words = f"{printable(component.name)} ({file})".join(re.split(rf"\b{re.escape(file)}\b", words))
+    if code == 1 and "Validation failed" in reason:
+        return InfrastructureError(
+            f"meld made an invalid module for the model {model}: a fault of meld's. Known for parameters with a string "
+            f"or list in one case of a variant and a 64-bit value in another. meld says:\n{words}"
+        )
     if code == 1:
         cure = next((cure for phrase, cure in _CURES if phrase in reason), "see meld's own words")
         if "__heap_base" in reason:

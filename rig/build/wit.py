@@ -56,6 +56,18 @@ def _engine() -> Engine:
     return wasmtime.Engine(config)
 
 
+def invalid_module(data: bytes) -> str:
+    """"" for a valid core module, else the engine's own words. Raises ToolMissing without wasmtime."""
+    engine = _engine()
+    from wasmtime import Module, WasmtimeError
+
+    try:
+        Module.validate(engine, data)
+    except WasmtimeError as error:
+        return str(error)
+    return ""
+
+
 def interface(data: bytes) -> Interface:
     """Exports and imports of a component, sorted as in the file. Raises Invalid, ToolMissing without wasmtime."""
     engine = _engine()

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rig.boards.model import Board
+from rig.build import wit
 from rig.build.agent import compile_agent, inputs
 from rig.build.cache import cached, digest
-from rig.build.fuse import fuse
+from rig.build.fuse import RECIPE, fuse
 from rig.build.link import Linked, link
 from rig.build.lower import Lowered, choose_lowering, lower
 from rig.build.subject import HostImport, Subject
+from rig.build.words import printable, said
 from rig.errors import Refusal, ToolMissing, UsageError
 from rig.host import tools
 from rig.image.component import Component
@@ -43,20 +45,26 @@ def make_image(subject: Subject, components: Sequence[Component], model: Model |
     """Fuse (where components are given) and read. Raises UsageError, Refusal."""
     if subject.fused is not None:
         note(f"reading {subject.fused.name}")
-        return read(
-            subject.fused.read_bytes(),
+        data = subject.fused.read_bytes()
+        image = read(
+            data,
             name=subject.name,
             model=model,
             components=components,
             domains=subject.domains,
             host_imports=tuple(subject.imports),
         )
+        if why := wit.invalid_module(data):
+            where, words = printable(subject.fused), said(why)
+            raise UsageError(f"{where} is not a valid module: fuse it with --validate. wasmtime says:\n{words}")
+        return image
     if model is None:
         raise UsageError(f"{subject.name}: name a model (--model) to fuse components")
     note(f"fusing {len(components)} components ({model.value})")
     domains = subject.domains if model is Model.DOMAINS else {}
     key = digest(
         tools.find("meld").version,
+        RECIPE,
         model.value,
         repr(sorted(domains.items())),
         *(part for component in components for part in (component.name, component.data)),

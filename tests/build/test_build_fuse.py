@@ -137,8 +137,8 @@ def _demo_without_heap_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_module_without_attestation_is_not_believed(
     tmp_path: Path, pair: tuple[Component, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = {**module._FLAGS, Model.MULTI: ("--memory", "multi", "--no-attestation")}
-    monkeypatch.setattr(module, "_FLAGS", flags)
+    flags = {**module.FLAGS, Model.MULTI: ("--memory", "multi", "--no-attestation")}
+    monkeypatch.setattr(module, "FLAGS", flags)
     with pytest.raises(InfrastructureError, match="without a readable attestation"):
         fuse(pair, Model.MULTI, tmp_path)
 
@@ -146,6 +146,6 @@ def test_a_module_without_attestation_is_not_believed(
 def test_a_usage_error_of_ours_is_not_blamed_on_the_user(
     tmp_path: Path, pair: tuple[Component, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_FLAGS", {**module._FLAGS, Model.MULTI: ("--no-such-flag",)})
+    monkeypatch.setattr(module, "FLAGS", {**module.FLAGS, Model.MULTI: ("--no-such-flag",)})
     with pytest.raises(InfrastructureError, match="--no-such-flag"):
         fuse(pair, Model.MULTI, tmp_path)
