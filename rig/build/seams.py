@@ -10,8 +10,8 @@ from rig.image.model import Image
 class Calls:
     """Answers, for a call in function `caller` to function `callee`, through which seam it must go.
 
-    A call is free (None) inside one owner, between owners that share a context anyway, and in code that has no owner
-    because nothing reaches it.
+    A call is free (None) inside one owner, between owners that share a context anyway, and from or to code that has no
+    owner because nothing reaches it.
     """
 
     def __init__(self, image: Image) -> None:
@@ -23,7 +23,7 @@ class Calls:
     def seam(self, caller: int, callee: int) -> int | None:
         """Index of the seam, or None for a free call. Raises Refusal where a crossing call has no seam."""
         source, target = self._image.owner_of(caller), self._owner(callee)
-        if source is None:
+        if source is None or target is None:
             return None
         seam = self._seams.get((source, callee))
         if seam is not None:

@@ -14,7 +14,7 @@ from rig.image.join import Party, plain_name, printable
 from rig.image.memories import MemoryMap
 from rig.image.model import Boundary, Finding, Model, Slice
 from rig.image.module import Module
-from rig.image.reach import Graph
+from rig.image.reach import Graph, graph
 from rig.image.records import STUB, Records
 from rig.image.seams import Link, carries
 from rig.image.slices import Layout
@@ -189,16 +189,16 @@ def _no_switch_point(f: Facts) -> list[Finding]:
 
 
 def _calls_it(party: Party, name: str) -> bool:
-    """Whether the un-fused code uses the import at all; unknown counts as yes."""
+    """Whether the un-fused code, as far as anything reaches it, uses the import at all; unknown counts as yes."""
     if party.component is None:
         return True
     for module in party.modules:
+        calls = graph(module)
+        alive = calls.reachable(calls.roots())
         for entry in module.imports:
             if entry.kind == "func" and f"{entry.module}#{entry.field}" in (name, f"$root#{name}"):
                 listed = any(entry.index in e.functions for e in module.elements)
-                if listed or any(
-                    i.op in ("call", "ref.func") and i.imm[0] == entry.index for b in module.bodies for i in b.code
-                ):
+                if listed or entry.index in alive:
                     return True
     return False
 
