@@ -32,7 +32,7 @@ from rig.plan.model import Plan
 VECTORS = 100
 SEQUENCE = 20  # vectors between two fresh starts: the fused module's lists are never freed (post-return is not called)
 CALL_US = 2_000_000  # virtual time of one call
-BELOW = 4096  # bytes: as far below a stack the first access of a call that has no room may lie
+MSTKERR = 0x10  # CFSR
 NO_ROOM = (5, 6)  # refusals of the gate: arguments not on the caller's stack, no room on the callee's
 PAYLOAD_BYTES = 6_000  # of the lists of one call: a frame to the agent has 8 KiB
 
@@ -329,21 +329,12 @@ class NativeCalls:
     def _exhausted(self, seen: Observation) -> bool:
         """Whether the call ran off the native stack, which is the rig's choice and not the component's fault.
 
-        The fault lies just below the stack of the context that ran, or the gate found no room on it.
+        Only where the hardware says so: the gate found no room, or (Arm) the exception frame found none. A fault at an
+        address below the stack is no proof: a wrong base register leads there as well (M23).
         """
         if seen.outcome is Outcome.GATE_REFUSED:
             return seen.detail & 0xFF in NO_ROOM
-        context = next((c for c in self._plan.contexts if c.id == seen.context), None)
-        if seen.outcome is not Outcome.TRAPPED or context is None:
-            return False
-        cause, address = (seen.fault[0], seen.fault[1]) if self._rv32 else (seen.fault[0], seen.fault[2])
-        if self._rv32:
-            data = cause in (5, 7)
-        elif cause & 0x10:  # MSTKERR: there was no room for the exception frame, and no address is recorded
-            return True
-        else:
-            data = cause & 0x82 == 0x82  # DACCVIOL, MMARVALID
-        return data and context.stack_low - BELOW <= address < context.stack_low
+        return seen.outcome is Outcome.TRAPPED and not self._rv32 and bool(seen.fault[0] & MSTKERR)
 
     @property
     def _rv32(self) -> bool:
