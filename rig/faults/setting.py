@@ -196,6 +196,9 @@ class Setting:
         yield "stack", middle(Spot(stack.name, stack.start, self.context(owner.index).sp))
         if (reserve := self.reserve(owner)) is not None:
             yield "globals", reserve.start
+        shadow = next((p for p in self.plan.placement.all(Placing.SLICE) if p.name == "slice:stack"), None)
+        if shadow is not None and self.rights.owner_of(shadow.start) == owner.index:  # its only user's
+            yield "shadow", middle(Spot(shadow.name, shadow.start, shadow.end))
 
     def main_target(self, owner: Owner) -> int:
         return self.targets(owner)[0][1]

@@ -149,7 +149,7 @@ def _own_data(image: Image, owner: Owner) -> dict[str, str]:
     """Component: its slice (model 1) or its memories. Adapter, host: the memories its code names, reads as `r`."""
     if owner.kind is OwnerKind.COMPONENT:
         if image.model.shared:
-            shadow = {"slice:stack": "rw"} if image.model is Model.STACK else {}
+            shadow = {"slice:stack": "rw"} if image.model is Model.STACK and owner.stack_globals else {}
             return ({f"slice:{owner.index}": "rw"} | shadow) if owner.slice is not None else {}
         return {f"memory:{m.index}": "rw" for m in image.memories if owner.index in m.owners}
     return {f"memory:{k}": "r" if k in owner.reads else "rw" for k in owner.memories}

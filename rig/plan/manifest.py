@@ -128,8 +128,10 @@ def _slices(image: Image, memory: int, base: int, members: Sequence[Owner]) -> I
                       _joined(image, {owner.index: "rw"}))
     if image.model is Model.STACK and memory == 0:
         top = max((g.init for g in image.globals if g.stack_pointer), default=0)
-        if top:
-            yield Row("slice:stack", base, base + top, None, _joined(image, {o.index: "rw" for o in members}))
+        users = [o.index for o in members if o.stack_globals]
+        if top and users:
+            owner = users[0] if len(users) == 1 else None
+            yield Row("slice:stack", base, base + top, owner, _joined(image, dict.fromkeys(users, "rw")))
 
 
 def _limit(owner: Owner) -> int:
