@@ -329,12 +329,18 @@ class NativeCalls:
     def _exhausted(self, seen: Observation) -> bool:
         """Whether the call ran off the native stack, which is the rig's choice and not the component's fault.
 
-        Only where the hardware says so: the gate found no room, or (Arm) the exception frame found none. A fault at an
-        address below the stack is no proof: a wrong base register leads there as well (M23).
+        Only where the hardware says so: the gate found no room, or the stack pointer had left the stack when it
+        trapped (Arm: the exception frame found no room). A fault at an address below the stack is no proof: a wrong base
+        register leads there as well (M23).
         """
         if seen.outcome is Outcome.GATE_REFUSED:
             return seen.detail & 0xFF in NO_ROOM
-        return seen.outcome is Outcome.TRAPPED and not self._rv32 and bool(seen.fault[0] & MSTKERR)
+        if seen.outcome is not Outcome.TRAPPED:
+            return False
+        if not self._rv32:
+            return bool(seen.fault[0] & MSTKERR)
+        stacks = {c.id: c.stack_low for c in self._plan.contexts}
+        return seen.context in stacks and seen.fault[4] < stacks[seen.context]
 
     @property
     def _rv32(self) -> bool:

@@ -99,7 +99,7 @@ class Observation:
     outcome: Outcome
     leg: Leg
     step: int
-    fault: tuple[int, ...]  # 8 words. RISC-V: mcause mtval mepc mstatus 0 0 0 0
+    fault: tuple[int, ...]  # 8 words. RISC-V: mcause mtval mepc mstatus sp 0 0 0
     # Arm: cfsr hfsr mmfar bfar pc psr exc_return control|primask<<8|faultmask<<9|basepri<<16
     regs: tuple[int, ...]  # 4 words. returned: r0 r1 s0 s1 (a0 a1 0 0); trapped: r0–r3 (a0–a3) at the fault
     context: int  # context that ran at the end

@@ -12,7 +12,7 @@ extern uint8_t rig_guard_start[], rig_guard_end[], rig_guard_failed[], rig_trap[
 void pmp_probe(void);
 
 static struct {
-    uint32_t cause, value, pc, mstatus;
+    uint32_t cause, value, pc, mstatus, sp;
 } stop;
 
 /* Set-up */
@@ -62,6 +62,7 @@ bool rv_trap(void)
 #endif
     stop.pc = rig_actor.pc;
     stop.mstatus = rig_actor.mstatus;
+    stop.sp = rig_actor.x[SP];
     uint32_t cause = csr_read(mcause);
     if (cause == CAUSE_ECALL_U || cause == CAUSE_ECALL_M) {
         rig_actor.pc += 4; /* there is no short ecall */
@@ -87,7 +88,7 @@ void rv_agent_fault(void)
 
 void arch_capture(void)
 {
-    const uint32_t words[8] = {stop.cause, stop.value, stop.pc, stop.mstatus, 0, 0, 0, 0};
+    const uint32_t words[8] = {stop.cause, stop.value, stop.pc, stop.mstatus, stop.sp, 0, 0, 0};
     copy_words(now.fault, words, sizeof words);
     copy_words(now.regs, rig_actor.x + A0, sizeof now.regs);
     if (now.outcome == RETURNED)
