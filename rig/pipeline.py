@@ -18,7 +18,9 @@ from typing import Any
 
 from rig import __version__, answer
 from rig.build.cache import digest
-from rig.build.words import printable
+from rig.build.components import read_bounded
+from rig.build.wit import invalid_module
+from rig.build.words import printable, said
 from rig.campaign.calls import Export, reference_calls
 from rig.campaign.job import Job, RowDone, run_job
 from rig.campaign.jobs import Done, run_jobs
@@ -58,6 +60,7 @@ def run(
     """
     began = time.time()
     components = request.subject.read_components()
+    _check_module(request)
     identity = _identity(request, components)
     _claim(out, identity, resume)
     progress.note(0, f"{request.subject.name}: {len(components)} components, evidence in {out}")
@@ -80,6 +83,14 @@ def run(
     errors += [(name, error) for name, error in _unmet(rows, request) if not errors]
     code = _exit(rows, [error for _, error in errors], request)
     return _finish(request, out, jobs, errors, code, began, argv, identity)
+
+
+def _check_module(request: Request) -> None:
+    """meld can leave an invalid module and say nothing. Here, not in the jobs: wasmtime's threads survive no fork."""
+    path = request.subject.fused
+    if path is not None and (why := invalid_module(read_bounded(path))):
+        where, words = printable(path), said(why)
+        raise UsageError(f"{where} is not a valid module: fuse it with --validate. wasmtime says:\n{words}")
 
 
 def _jobs(

@@ -330,8 +330,8 @@ class NativeCalls:
         """Whether the call ran off the native stack, which is the rig's choice and not the component's fault.
 
         Only where the hardware says so: the gate found no room, or the stack pointer had left the stack when it
-        trapped (Arm: the exception frame found no room). A fault at an address below the stack is no proof: a wrong base
-        register leads there as well (M23).
+        trapped (Arm: the exception frame found no room). A fault at an address below the stack is no proof: a wrong
+        base register leads there as well (M23).
         """
         if seen.outcome is Outcome.GATE_REFUSED:
             return seen.detail & 0xFF in NO_ROOM

@@ -79,7 +79,8 @@ class _Run:
         request = self.job.request
         image = self._image()
         if isinstance(image, Refusal):
-            return self._all_refused(self.job.model.value if self.job.model else "fused", image)
+            name = self.job.model.value if self.job.model else prepare.fused_model(request.subject)
+            return self._all_refused(name, image)
         try:
             built = prepare.build(
                 request.subject,

@@ -8,20 +8,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rig.boards.model import Board
-from rig.build import wit
 from rig.build.agent import compile_agent, inputs
 from rig.build.cache import cached, digest
 from rig.build.fuse import RECIPE, fuse
 from rig.build.link import Linked, link
 from rig.build.lower import Lowered, choose_lowering, lower
 from rig.build.subject import HostImport, Subject
-from rig.build.words import printable, said
-from rig.errors import Refusal, ToolMissing, UsageError
+from rig.errors import Refusal, RigError, ToolMissing, UsageError
 from rig.host import tools
 from rig.image.component import Component
 from rig.image.deputies import limits
 from rig.image.model import Finding, Image, Model, OwnerKind
 from rig.image.reader import read
+from rig.image.records import read_records
+from rig.image.slices import model_of
+from rig.image.wasm import parse_module
 from rig.plan.bind import bind
 from rig.plan.model import BufferGrant, Lowering, PeripheralGrant, Placement, Plan, Strategy
 from rig.plan.place import place
@@ -45,19 +46,14 @@ def make_image(subject: Subject, components: Sequence[Component], model: Model |
     """Fuse (where components are given) and read. Raises UsageError, Refusal."""
     if subject.fused is not None:
         note(f"reading {subject.fused.name}")
-        data = subject.fused.read_bytes()
-        image = read(
-            data,
+        return read(
+            subject.fused.read_bytes(),
             name=subject.name,
             model=model,
             components=components,
             domains=subject.domains,
             host_imports=tuple(subject.imports),
         )
-        if why := wit.invalid_module(data):
-            where, words = printable(subject.fused), said(why)
-            raise UsageError(f"{where} is not a valid module: fuse it with --validate. wasmtime says:\n{words}")
-        return image
     if model is None:
         raise UsageError(f"{subject.name}: name a model (--model) to fuse components")
     note(f"fusing {len(components)} components ({model.value})")
@@ -78,6 +74,17 @@ def make_image(subject: Subject, components: Sequence[Component], model: Model |
         domains=domains,
         host_imports=tuple(subject.imports),
     )
+
+
+def fused_model(subject: Subject) -> str:
+    """What a fused module says it was fused as; "fused" where it does not say."""
+    if subject.fused is None:
+        return "fused"
+    try:
+        module = parse_module(subject.fused.read_bytes(), subject.name)
+        return model_of(module, read_records(module), None).value
+    except RigError:
+        return "fused"
 
 
 def _keep_module(

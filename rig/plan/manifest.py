@@ -130,8 +130,8 @@ def _slices(image: Image, memory: int, base: int, members: Sequence[Owner]) -> I
         top = max((g.init for g in image.globals if g.stack_pointer), default=0)
         users = [o.index for o in members if o.stack_globals]
         if top and users:
-            owner = users[0] if len(users) == 1 else None
-            yield Row("slice:stack", base, base + top, owner, _joined(image, dict.fromkeys(users, "rw")))
+            only = users[0] if len(users) == 1 else None
+            yield Row("slice:stack", base, base + top, only, _joined(image, dict.fromkeys(users, "rw")))
 
 
 def _limit(owner: Owner) -> int:
