@@ -235,7 +235,10 @@ def _peripherals(
         _check_grant(image, what, grant.owner, grant.rights)
         if not any(b.start <= grant.start and end <= b.end for b in board.peripherals):
             known = ", ".join(f"{b.name} [{b.start:#x}, {b.end:#x})" for b in board.peripherals)
-            raise UsageError(f"{what}: [{grant.start:#x}, {end:#x}) is no peripheral of {board.name}: {known}")
+            raise UsageError(
+                f"{what}: [{grant.start:#x}, {end:#x}) is no peripheral of {board.name} (there are {known}): name the "
+                'boards that have it, boards = ["…"]'
+            )
         for device, base in (("its console", board.uart), ("its timer", board.clint)):
             bank = next((b for b in board.peripherals if base is not None and b.start <= base < b.end), None)
             if bank is not None and grant.start < bank.end and bank.start < end:
