@@ -236,7 +236,7 @@ def _peripherals(
         if not any(b.start <= grant.start and end <= b.end for b in board.peripherals):
             known = ", ".join(f"{b.name} [{b.start:#x}, {b.end:#x})" for b in board.peripherals)
             raise UsageError(
-                f"{what}: [{grant.start:#x}, {end:#x}) is no peripheral of {board.name} (there are {known}): name the "
+                f"{what}: [{grant.start:#x}, {end:#x}) is no peripheral of {board.name}: {known}. Name the "
                 'boards that have it, boards = ["…"]'
             )
         for device, base in (("its console", board.uart), ("its timer", board.clint)):
