@@ -62,7 +62,7 @@ def sources(image: Image, imports: Mapping[str, HostImport]) -> tuple[Source, ..
             missing.append(f'  "{printable(keys[len(keys) > 2])}" = "trap"')
             continue
         text = read_bounded(host.file, _FILE_LIMIT) if host.file is not None else b""
-        type_, field = image.functions[function].type, _AGAIN.sub("", title)
+        type_, field = image.functions[function].type, _AGAIN.sub("", title or module)
         found.append(Source(function, module, field, type_, host.how, host.file, text))
     if missing:
         raise UsageError("nobody provides these imports; add to the subject file:\n  [imports]\n" + "\n".join(missing))
@@ -77,6 +77,8 @@ def keys_of(module: str, field: str) -> tuple[str, ...]:
     fields = dict.fromkeys((field, _AGAIN.sub("", field)))
     if module in ("", "$root"):
         return tuple(fields)
+    if not field:  # a bare function of the world: meld 0.65 writes its name as the module
+        return tuple(dict.fromkeys((module, _AGAIN.sub("", module))))
     return (*(f"{module}#{name}" for name in fields), module)
 
 

@@ -107,6 +107,8 @@ def _adapters(
 
 def import_key(module: str, field: str, provided: Collection[str]) -> str:
     """How the user names an import. The fuser numbers the copies that several components import: "get", "get$1"."""
+    if not field:  # a bare function of the world: meld 0.65 writes its name as the module
+        return module
     prefix = "" if module in ("", "$root") else f"{module}#"
     plain = _COPY.sub("", field)
     return prefix + (field if prefix + field in provided else plain)
