@@ -21,6 +21,7 @@ _SECONDS = 120.0
 _LIMIT = 256 << 20  # bytes of a fused module
 ATTESTATION = "wsc.transformation.attestation"
 
+_TIME = re.compile(r"(?m)^\[?\d{4}-\d\d-\d\dT[0-9:.]+Z ")  # before meld's warnings; the same run says the same twice
 _ALWAYS = ("--emit-manifest", "--validate")  # without the second, meld may leave an invalid module and say nothing
 FLAGS: Mapping[Model, tuple[str, ...]] = {
     Model.PAGE: ("--memory", "shared", "--address-rebase"),
@@ -140,7 +141,7 @@ def _check(data: bytes, model: Model, files: Mapping[str, Component], words: str
     if other:
         raise Refusal(
             f"meld did not lay out {model} but {', '.join(sorted(other))}",
-            f"{_markers(files)}. meld says:\n{said(words)}",
+            f"{_markers(files)}. meld says:\n{said(_TIME.sub('', words))}",
         )
     return str(identity)
 

@@ -216,7 +216,7 @@ class _Run:
 
     def _refused_row(self, row: str, strategy: Strategy, refusal: Refusal, built: prepare.Built | None) -> RowDone:
         """One answer row, one REFUSED per family, with the arithmetic."""
-        reason = str(refusal).replace("does not fit: ", "", 1)
+        reason = " ".join(str(refusal).replace("does not fit: ", "", 1).split())  # an answer is one line
         entries = []
         for family in catalogue():
             if family.status is Status.BUILT:

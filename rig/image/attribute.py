@@ -124,6 +124,11 @@ def _hosts(module: Module, host_imports: Collection[str]) -> list[tuple[str, tup
                 f"{module.name}: imports the {entry.kind} '{printable(key)}'; only functions can be provided: "
                 "fuse components that bring their own"
             )
+        if entry.field.startswith(("[resource-", "[dtor]")):
+            raise UsageError(
+                f"{module.name}: needs the runtime of a resource ('{printable(key)}'), which no image here has: let "
+                "the components pass plain values instead of handles"
+            )
         if key not in host_imports and entry.module not in host_imports:
             missing.append(key)
         hosts.setdefault(key, []).append(entry.index)

@@ -179,12 +179,39 @@ def _no_switch_point(f: Facts) -> list[Finding]:
     for b in f.boundaries:
         if b.caller is None or b.callee is None or (b.caller, b.callee, plain_name(b.function)) in linked:
             continue
-        if not _calls_it(f.inputs[b.caller], b.function):
+        if not _calls_it(f.inputs[b.caller], b.function) or _calls_it_unreached(f, b.caller, b.callee):
             continue
         what = f"no call leads from {f.name(b.caller)} to {f.name(b.callee)} for {b.function}: inlined after fusion"
         cure = "leave out the optimiser between fuser and lowering, or forbid it to inline"
         pair = (b.caller, b.callee)
         found.append(Finding("no-switch-point", what, f"boundary {b.function}", cure, pair, pair))
+    return found
+
+
+def _calls_it_unreached(f: Facts, caller: int, callee: int) -> bool:
+    """Whether the call is there, through an adapter that nothing reaches any more (the caller's export was lost)."""
+    for function in (g for g, owner in enumerate(f.owners.of) if owner == caller and g not in f.owners.alive):
+        unowned = [g for g in f.calls.calls[function].direct if f.owners.of[g] is None]
+        if callee in {f.owners.of[h] for g in unowned for h in f.calls.callees(g)}:
+            return True
+    return False
+
+
+def lost_exports(
+    module: Module, entries: Mapping[int, tuple[str, object]], owners: Ownership, names: Sequence[str]
+) -> list[Finding]:
+    """Exports that are gone because another component's function took the name."""
+    exported = {e.index for e in module.exports if e.kind == "func"}
+    kept = {entries[f][0]: f for f in sorted(exported & entries.keys())}
+    found = []
+    for function, (name, _) in sorted(entries.items()):
+        owner, winner = owners.of[function], kept.get(name)
+        if owner is None or function in exported or winner is None or owners.of[winner] in (owner, None):
+            continue
+        other, lost = names[owners.of[winner] or 0], f"'{printable(name)}' of {names[owner]}"
+        what = f"the export {lost} is gone: the fuser kept the one of that name of {other}"
+        cure = "give the exports names of their own, or fuse with --memory multi"
+        found.append(Finding("lost-export", what, f"function {function}", cure, (owner,)))
     return found
 
 

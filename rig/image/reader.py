@@ -12,7 +12,7 @@ from rig.image.align import Twin, align, function_names, linking
 from rig.image.attribute import Ownership, attribute
 from rig.image.component import Component
 from rig.image.constants import Interpretation
-from rig.image.detect import Facts, boundaries, detect, shared_contexts
+from rig.image.detect import Facts, boundaries, detect, lost_exports, shared_contexts
 from rig.image.join import Party, parties, printable
 from rig.image.memories import map_memories
 from rig.image.model import (
@@ -92,7 +92,7 @@ def read(
     misses = misplaced(
         module, inputs, layout, known, globals_.stack_pointers, [f.name for f in functions], _outside_reallocs(faces)
     )
-    findings: tuple[Finding, ...] = (*detect(facts), *misses)
+    findings: tuple[Finding, ...] = (*detect(facts), *lost_exports(module, faces.entries, owners, titles), *misses)
     people = _owners(module, inputs, owners, layout, uses, globals_, faces, titles, named)
     intruders = [(n, f) for p in people if p.intruder for n, f in p.entries]
     return Image(
